@@ -1,0 +1,692 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Run Debian's own programs bare and under cogo-run, and compare what they did.
+
+A test is a function whose name is a sentence that can be false.  It takes a
+Run, starts programs through it, and returns what it saw (a dict).  The harness
+calls it twice, first bare, then under cogo-run, and the two dicts must be
+equal: the bare run is the specification.  What must hold in both runs anyway
+(every byte echoed, nothing left running) the test asserts itself, with check().
+
+What the harness promises, so that the tests need not:
+
+  - every wait is for a condition and has a cap; nothing passes because of
+    timing, and a body that overruns its limit fails with the place where each
+    process stood: its registers' system call, its kernel stack, and under
+    cogo-run the list of coroutines that --dump prints;
+  - every process started here, or orphaned by one that was, ends with the
+    body, by its own id; one that was left behind is a failure;
+  - the temporary directory goes, whatever happens.
+
+Environment:
+  COGO_RUN_BIN      how to call cogo-run (words as in a shell); when it is
+                    empty the second run is bare too, which tests the tests
+  COGO_RUN_OPTIONS  options for it; default "--dump PWR", a signal that none
+                    of the programs uses
+  COGO_TEST_GDB     non-empty: a failure prints gdb's backtraces as well
+  COGO_TEST_KEEP    non-empty: keep the temporary directories
+
+Exit status: 0 all true, 1 some false, 77 skipped (the package cannot be had).
+"""
+
+import collections
+import ctypes
+import fcntl
+import os
+import random
+import re
+import resource
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+PYTHON = "/usr/bin/python3"  # Debian's: the program under test
+LIMIT = 60  # seconds for one body in one mode
+DUMP = signal.SIGPWR
+
+RUNNER = shlex.split(os.environ.get("COGO_RUN_BIN", ""))
+OPTIONS = shlex.split(os.environ.get("COGO_RUN_OPTIONS", "--dump PWR"))
+PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+
+tests = []
+
+
+class Failure(Exception):
+    """A sentence turned out false."""
+
+
+class Overrun(Failure):
+    """A wait reached its cap."""
+
+
+def test(body=None, *, limit=LIMIT):
+    """Registers a body, with its limit in seconds for each mode."""
+
+    def register(function):
+        tests.append((function, limit))
+        return function
+
+    return register(body) if body else register
+
+
+def check(true, *what):
+    if not true:
+        raise Failure(" ".join(str(w) for w in what))
+
+
+def same(got, wanted, what):
+    if got != wanted:
+        raise Failure(f"{what}: got {short(got)}, wanted {short(wanted)}")
+
+
+def short(value, most=400):
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)})"
+
+
+def wait_for(condition, what, seconds=20, step=0.01):
+    """Waits until condition() is true and returns its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Overrun(f"after {seconds} s still waiting for {what}")
+        time.sleep(step)
+        step = min(step * 1.5, 0.2)
+
+
+# ------------------------------------------------------------- packages
+
+INSTALL = r"""
+export DEBIAN_FRONTEND=noninteractive
+policy=/usr/sbin/policy-rc.d made=
+if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && made=1
+fi
+get() { apt-get -o DPkg::Lock::Timeout=60 install -y --no-install-recommends "$@"; }
+get "$@" || { apt-get update && get "$@"; }
+status=$?
+[ -z "$made" ] || rm -f $policy
+exit $status
+"""
+
+
+def need(**programs):
+    """Each keyword is a program, its value the Debian package that has it
+    (an underscore in the keyword stands for a hyphen).  Installs what is
+    missing, without letting it start as a service, or skips the test."""
+
+    def missing():
+        return {
+            program.replace("_", "-"): package
+            for program, package in programs.items()
+            if not which(program.replace("_", "-"))
+        }
+
+    # Test files may run at once, and apt must not.
+    with open(os.path.join(tempfile.gettempdir(), "cogo-apt.lock"), "a") as lock:
+        if missing():
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lacking = missing()
+        if not lacking:
+            return
+        root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        try:
+            done = subprocess.run(
+                root + ["sh", "-c", INSTALL, "sh", *sorted(set(lacking.values()))],
+                stdin=subprocess.DEVNULL,
+                timeout=150,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            why = done.stdout.decode(errors="replace")[-800:]
+        except (OSError, subprocess.TimeoutExpired) as error:
+            why = str(error)
+    if missing():
+        skip(f"{', '.join(missing())} cannot be had from Debian:\n{why}")
+
+
+def which(program):
+    return shutil.which(program, path=PATH)
+
+
+def skip(why):
+    print(f"SKIP: {why}", flush=True)
+    sys.exit(77)
+
+
+# ------------------------------------------------------------- processes
+
+
+def proc(pid, name, default=""):
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read().decode(errors="replace").rstrip("\n\0")
+    except OSError:
+        return default
+
+
+def state(pid):
+    """The letter of /proc/PID/stat, or "" when there is no such process."""
+    return proc(pid, "stat").rpartition(")")[2].strip()[:1]
+
+
+def children():
+    """Everything whose parent we are, zombies included."""
+    mine = str(os.getpid())
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = proc(entry, "stat").rpartition(")")[2].split()
+            if len(fields) > 1 and fields[1] == mine:
+                found.append(int(entry))
+    return found
+
+
+class Process:
+    """A process that we started, or an orphan of one: we are its reaper."""
+
+    def __init__(self, run, pid, name, out=None, err=None):
+        self.run, self.pid, self.name = run, pid, name
+        self.out_path, self.err_path = out, err
+        self.status = None
+        self.handle = os.pidfd_open(pid)
+
+    def alive(self):
+        return self.status is None and not self.reap()
+
+    def reap(self):
+        if self.status is None:
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                self.status = os.waitstatus_to_exitcode(status)
+                os.close(self.handle)
+        return self.status is not None
+
+    def send(self, number):
+        if self.alive():
+            os.kill(self.pid, number)
+
+    def wait(self, seconds=20, what="to end"):
+        if self.status is None:
+            poller = select.poll()
+            poller.register(self.handle, select.POLLIN)
+            if not poller.poll(seconds * 1000):
+                raise Overrun(
+                    f"after {seconds} s {self.name} "
+                    f"(pid {self.pid}) has yet {what}"
+                )
+            self.reap()
+        return self.status
+
+    def stop(self, number=signal.SIGTERM, seconds=20):
+        """Sends the signal, and returns the exit status: a negative one
+        is the signal that ended it."""
+        check(
+            self.alive(),
+            f"{self.name} ended before its time, with",
+            self.status,
+            self.err(),
+        )
+        self.send(number)
+        return self.wait(seconds, f"to end on signal {number}")
+
+    def kill(self):
+        if self.status is None and not self.reap():
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait(10, "to die")
+
+    def out(self):
+        return slurp(self.out_path)
+
+    def err(self):
+        return slurp(self.err_path)
+
+    def wait_listening(self, *ports, seconds=20):
+        def ready():
+            check(
+                self.alive(),
+                f"{self.name} ended at its start, with",
+                self.status,
+                self.out(),
+                self.err(),
+            )
+            return set(ports) <= listening()
+
+        wait_for(ready, f"{self.name} to listen on {ports}", seconds)
+
+    def descriptors(self):
+        """Its open descriptors, counted by kind."""
+        kinds = collections.Counter()
+        folder = f"/proc/{self.pid}/fd"
+        for fd in os.listdir(folder):
+            try:
+                kinds[self.kind(os.readlink(f"{folder}/{fd}"))] += 1
+            except FileNotFoundError:
+                pass
+        return kinds
+
+    def kind(self, link):
+        if link.startswith(("socket:", "pipe:")):
+            return link.partition(":")[0]
+        return link.replace(self.run.dir, "DIR")
+
+    def where(self):
+        """Everything the kernel tells about where it stands."""
+        yield f"--- {self.name}, pid {self.pid}, state {state(self.pid)}"
+        for line in proc(self.pid, "status").splitlines():
+            if re.match(r"Threads|Sig|Shd|VmRSS|FDSize", line):
+                yield f"    {line}"
+        tasks = sorted(os.listdir(f"/proc/{self.pid}/task"), key=int)
+        for task in tasks[:24]:
+            base = f"task/{task}"
+            yield (
+                f"    {task} {proc(self.pid, base + '/comm')}: "
+                f"{state(f'{self.pid}/{base}')} "
+                f"wchan {proc(self.pid, base + '/wchan') or '-'} "
+                f"syscall {proc(self.pid, base + '/syscall') or '-'}"
+            )
+        if len(tasks) > 24:
+            yield f"    ... {len(tasks)} threads"
+
+    def explain(self):
+        """Prints where it stands; asks cogo-run for its coroutines."""
+        if not self.alive():
+            if self.status == 0:
+                return
+            print(f"--- {self.name} has ended with {self.status}")
+        else:
+            print("\n".join(self.where()))
+            if os.environ.get("COGO_TEST_GDB") and which("gdb"):
+                subprocess.run(
+                    [
+                        "gdb",
+                        "-q",
+                        "-batch",
+                        "-p",
+                        str(self.pid),
+                        "-ex",
+                        "thread apply all bt 24",
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    timeout=60,
+                )
+            if self.run.under and "--dump" in OPTIONS:
+                self.dump()
+        for title, text in (("output", self.out()), ("errors", self.err())):
+            if text:
+                print(f"--- {title} of {self.name}\n{text[-12000:]}")
+        sys.stdout.flush()
+
+    def dump(self):
+        """The dump is written on the program's stderr: wait until it has
+        begun and no longer grows."""
+        size = len(self.err())
+        self.send(DUMP)
+        end = time.monotonic() + 5
+        while time.monotonic() < end and self.alive():
+            time.sleep(0.3)
+            now = len(self.err())
+            if now != size:
+                size, end = now, min(end, time.monotonic() + 1)
+
+
+def slurp(path):
+    if not path or not os.path.exists(path):
+        return ""
+    with open(path, "rb") as file:
+        return file.read().decode(errors="replace")
+
+
+Result = collections.namedtuple("Result", "status out err")
+
+
+class Run:
+    """One body in one mode: its directory, its processes, what it saw."""
+
+    def __init__(self, under, folder, bare=None):
+        self.under = under  # under cogo-run, or meant to be
+        self.mode = "cogo" if under else "bare"
+        self.dir = folder
+        self.bare = bare  # the Run that we are held against
+        self.processes = []
+        self.logs = []  # files to show when something fails
+        self.growth = {}  # descriptors more than before, by name
+        self.count = 0
+
+    def path(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    def log(self, name):
+        """The path of a file that a program writes; a failure shows it."""
+        self.logs.append(self.path(name))
+        return self.logs[-1]
+
+    def file(self, name, content):
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def environment(self, extra=None):
+        # What meson and a login shell add must not reach the program.
+        keep = re.compile(r"COGO_(?!RUN|TEST)|ASAN_|UBSAN_|TSAN_|LSAN_")
+        return {
+            **{k: v for k, v in os.environ.items() if keep.match(k)},
+            "PATH": PATH,
+            "HOME": self.dir,
+            "TMPDIR": self.dir,
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **(extra or {}),
+        }
+
+    def command(self, argv, bare=False):
+        argv = [str(a) for a in argv]
+        program = which(argv[0])
+        check(program, f"there is no {argv[0]}")
+        prefix = RUNNER + OPTIONS + ["--"] if RUNNER else []
+        return (prefix if self.under and not bare else []) + [program] + argv[1:]
+
+    def start(
+        self, *argv, env=None, stdin=subprocess.DEVNULL, bare=False, cwd=None
+    ):
+        """Starts a program; its output goes to files, read with out()
+        and err().  bare=True: a helper, not under cogo-run in any mode."""
+        self.count += 1
+        name = os.path.basename(argv[0])
+        out, err = (
+            self.path(f"{name}.{self.count}.{which}") for which in ("out", "err")
+        )
+        with open(out, "wb") as to_out, open(err, "wb") as to_err:
+            popen = subprocess.Popen(
+                self.command(argv, bare),
+                cwd=cwd or self.dir,
+                env=self.environment(env),
+                stdin=stdin,
+                stdout=to_out,
+                stderr=to_err,
+                start_new_session=True,
+            )
+        process = Process(self, popen.pid, name, out, err)
+        process.stdin = popen.stdin
+        popen.returncode = 0  # we reap it, not subprocess
+        self.processes.append(process)
+        return process
+
+    def call(self, *argv, seconds=40, status=None, input=None, **options):
+        """Runs a program to its end."""
+        if input is not None:
+            options["stdin"] = open(self.file("stdin", input), "rb")
+        process = self.start(*argv, **options)
+        if input is not None:
+            options["stdin"].close()
+        process.wait(seconds)
+        result = Result(process.status, process.out(), process.err())
+        if status is not None and result.status != status:
+            raise Failure(
+                f"{' '.join(map(str, argv))} ended with "
+                f"{result.status}, wanted {status}:\n"
+                f"{result.out[-3000:]}{result.err[-3000:]}"
+            )
+        return result
+
+    def adopt(self, pid, name):
+        """A daemon that its parent has left to us."""
+
+        def ours():
+            return pid in children()
+
+        wait_for(ours, f"{name} (pid {pid}) to be left by its parent", 10)
+        process = Process(self, pid, name)
+        self.processes.append(process)
+        return process
+
+    def descriptors_return(self, process, before, name="load", seconds=6):
+        """After the load the process has no descriptor that it had not
+        before it; what the bare program keeps, this one may keep."""
+        allowed = self.bare.growth.get(name, {}) if self.bare else {}
+
+        def extra():
+            now = process.descriptors()
+            now.subtract(before)
+            grown = {k: n for k, n in now.items() if n > 0}
+            self.growth[name] = grown
+            return {k: n for k, n in grown.items() if n > allowed.get(k, 0)}
+
+        try:
+            wait_for(lambda: not extra(), "descriptors to close", seconds)
+        except Overrun:
+            if self.bare:
+                raise Failure(
+                    f"{process.name} has leaked descriptors "
+                    f"in the {name}: {extra()}; before: "
+                    f"{dict(before)}"
+                ) from None
+
+    def messages(self, text, *extra):
+        """A log reduced to the set of its messages: dates, numbers and names
+        of threads differ between two runs of any program, its words must not.
+        extra: (pattern, replacement) pairs, applied first."""
+        kinds = set()
+        for line in text.replace(self.dir, "DIR").splitlines():
+            for old, new in extra:
+                line = re.sub(old, new, line)
+            line = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{12,}\b", "#", line)
+            line = re.sub(r"\d+", "#", line).strip()
+            if line:
+                kinds.add(line)
+        return kinds
+
+    def leftovers(self):
+        """Ends what the body left running; returns what should not have
+        been there."""
+        known = {p.pid: p for p in self.processes}
+        left = []
+        for process in self.processes:
+            if process.alive():
+                left.append(process.name)
+                process.kill()
+        # Orphans come to us only as their parents end: look again.
+        for _ in range(20):
+            more = [
+                pid for pid in children() if pid not in known and pid not in helpers
+            ]
+            if not more:
+                break
+            for pid in more:
+                if state(pid) != "Z":
+                    left.append(proc(pid, "comm") or str(pid))
+                    os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        return left
+
+
+helpers = set()  # children of the harness that outlive a body
+
+
+# ------------------------------------------------------------- network
+
+
+def listening():
+    """The TCP ports in state LISTEN, without disturbing the listener."""
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for line in proc("self", f"net/{table}").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
+def free_port():
+    """A port below those that the kernel hands to outgoing connections, so
+    that no client can take it between this look and the server's bind."""
+    for _ in range(200):
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise Failure("no free port")
+
+
+# ------------------------------------------------------------- data
+
+
+def pattern(size, seed):
+    """Bytes that differ with every seed and place, made fast."""
+    return random.Random(seed).randbytes(size)
+
+
+def mixed_data(size, seed=1):
+    """Text-like data: compresses, but not to nothing."""
+    source = random.Random(seed)
+    words = [
+        source.randbytes(source.randrange(2, 9)).hex().encode() for _ in range(2000)
+    ]
+    parts, total = [], 0
+    while total < size:
+        part = (
+            b" ".join(source.choices(words, k=200)) + b"\n" + source.randbytes(64)
+        )
+        parts.append(part)
+        total += len(part)
+    return b"".join(parts)[:size]
+
+
+# ------------------------------------------------------------- main
+
+
+def overrun(number, frame):
+    raise Overrun("the body overran its limit")
+
+
+def one_mode(body, limit, under, folder, bare=None):
+    """Runs a body once; returns (run, what it saw, why it failed)."""
+    run = Run(under, folder, bare)
+    seen = why = None
+    begin = time.monotonic()
+
+    def complain(text):
+        print(f"\n=== {body.__name__} ({run.mode}): {text}", flush=True)
+        return text
+
+    try:
+        signal.alarm(limit)
+        seen = body(run)
+        signal.alarm(0)
+    except Exception as error:
+        signal.alarm(0)
+        if isinstance(error, Failure):
+            why = complain(str(error) + place(error))
+        else:
+            why = complain("".join(traceback.format_exception(error)))
+        for process in run.processes[-8:]:
+            try:
+                process.explain()
+            except (OSError, subprocess.TimeoutExpired) as error:
+                print(f"--- {process.name}: {error}")
+        for path in run.logs[-2:]:
+            print(f"--- end of {os.path.basename(path)}\n{slurp(path)[-4000:]}")
+    finally:
+        # An interrupted harness comes this way too.
+        signal.alarm(0)
+        left = run.leftovers()
+    if left and not why:
+        why = complain(f"left running: {left}")
+    run.seconds = time.monotonic() - begin
+    return run, seen, why
+
+
+def place(error):
+    """The line of the test where it happened."""
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if os.path.basename(f.filename).startswith("test_")
+    ]
+    return f" (line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+
+
+def differences(bare, cogo):
+    for key in sorted(set(bare) | set(cogo), key=str):
+        a, b = bare.get(key), cogo.get(key)
+        if a == b:
+            continue
+        if isinstance(a, (set, frozenset)) and isinstance(b, (set, frozenset)):
+            yield f"{key}: only bare {short(sorted(a - b), 3000)}, " f"only under cogo-run {short(sorted(b - a), 3000)}"
+        else:
+            yield f"{key}: bare {short(a, 2000)}, " f"under cogo-run {short(b, 2000)}"
+
+
+def one_test(body, limit):
+    base = tempfile.mkdtemp(prefix="cogo-test-")
+    os.chmod(base, 0o755)  # servers drop to a user of their own
+    try:
+        folders = [os.path.join(base, mode) for mode in ("bare", "cogo")]
+        for folder in folders:
+            os.mkdir(folder)
+        bare, wanted, why = one_mode(body, limit, False, folders[0])
+        times = f"{bare.seconds:.1f} s bare"
+        if why:
+            return False, times + " (and it fails bare)"
+        cogo, seen, why = one_mode(body, limit, True, folders[1], bare)
+        times += f", {cogo.seconds:.1f} s under cogo-run"
+        if why:
+            return False, times
+        for name, kinds in bare.growth.items():
+            if kinds:
+                print(f"    after the {name} the bare program keeps {kinds}")
+        unlike = list(differences(wanted or {}, seen or {}))
+        for line in unlike:
+            print(f"=== {body.__name__}: {line}")
+        return not unlike, times
+    finally:
+        if os.environ.get("COGO_TEST_KEEP"):
+            print(f"kept: {base}")
+        else:
+            shutil.rmtree(base, ignore_errors=True)
+
+
+def main():
+    """Runs the registered tests, or those whose names contain an argument."""
+    wanted = sys.argv[1:]
+    chosen = [
+        t for t in tests if not wanted or any(w in t[0].__name__ for w in wanted)
+    ]
+    check(chosen, "no test is named like that")
+    if not RUNNER:
+        print("COGO_RUN_BIN is not set: bare against bare")
+    # Orphans come to us, so that nothing escapes the count.
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    # The same number of descriptors everywhere: servers size tables by it.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    soft = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    # An interrupted run must clean up like any other.
+    signal.signal(signal.SIGALRM, overrun)
+    # What our own parent ignores, the programs must not inherit as ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    failed = 0
+    for body, limit in chosen:
+        true, times = one_test(body, limit)
+        sentence = body.__name__.replace("_", " ")
+        print(f"{'ok' if true else 'NOT OK'} - {sentence} ({times})", flush=True)
+        failed += not true
+    sys.exit(1 if failed else 0)
