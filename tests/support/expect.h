@@ -54,8 +54,12 @@
 struct expect_case {
 	const char *name;
 	void (*run)(void);
+	bool in_main;
 };
-#define CASE(fn) {#fn, fn}
+
+/* In a thread of its own: the usual way, since threads are what is tested. */
+#define CASE(fn) {#fn, fn, false}
+#define CASE_IN_MAIN(fn) {#fn, fn, true}
 
 /* Shared with the watchdog, hence in a page of its own. */
 struct expect_board {
@@ -298,11 +302,23 @@ static inline void expect_enter(const char *name)
 	__atomic_add_fetch(&board->beat, 1, __ATOMIC_RELEASE);
 }
 
+static inline void *expect_run_in_thread(void *arg)
+{
+	((const struct expect_case *)arg)->run();
+	return NULL;
+}
+
 static inline void expect_run(const struct expect_case *c)
 {
+	pthread_t t;
+
 	expect_enter(c->name);
 	expect_now.case_failed = expect_now.case_skipped = 0;
-	c->run();
+	if (c->in_main)
+		c->run();
+	else if (EXPECT_EQ(pthread_create(&t, NULL, expect_run_in_thread,
+					  (void *)c), 0))
+		EXPECT_EQ(pthread_join(t, NULL), 0);
 	if (__atomic_load_n(&expect_now.case_failed, __ATOMIC_RELAXED))
 		expect_say("FAILED %s\n", c->name);
 	else if (expect_now.case_skipped)
