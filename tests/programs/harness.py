@@ -28,6 +28,7 @@ Environment:
 Exit status: 0 all true, 1 some false, 77 skipped (the package cannot be had).
 """
 
+import asyncio
 import collections
 import ctypes
 import fcntl
@@ -277,7 +278,8 @@ class Process:
     def kind(self, link):
         if link.startswith(("socket:", "pipe:")):
             return link.partition(":")[0]
-        return link.replace(self.run.dir, "DIR")
+        # A log that is turned over is the same descriptor with a new number.
+        return re.sub(r"\d+", "#", link.replace(self.run.dir, "DIR"))
 
     def where(self):
         """Everything the kernel tells about where it stands."""
@@ -497,22 +499,19 @@ class Run:
             if process.alive():
                 left.append(process.name)
                 process.kill()
-        # Orphans come to us only as their parents end: look again.
-        for _ in range(20):
-            more = [
-                pid for pid in children() if pid not in known and pid not in helpers
-            ]
-            if not more:
-                break
-            for pid in more:
-                if state(pid) != "Z":
+        # Orphans come to us as their parents end.  Some end soon by
+        # themselves, because the other end of their pipe is gone.
+        end = time.monotonic() + 3
+        while orphans := [pid for pid in children() if pid not in known]:
+            for pid in orphans:
+                if time.monotonic() > end and state(pid) != "Z":
                     left.append(proc(pid, "comm") or str(pid))
                     os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                    os.waitpid(pid, 0)
+                elif state(pid) == "Z":
+                    os.waitpid(pid, 0)
+            time.sleep(0.01)
         return left
-
-
-helpers = set()  # children of the harness that outlive a body
 
 
 # ------------------------------------------------------------- network
@@ -567,11 +566,44 @@ def mixed_data(size, seed=1):
     return b"".join(parts)[:size]
 
 
+def self_signed(run):
+    """A key and a certificate that nobody else trusts: their paths."""
+    key, certificate = run.path("key.pem"), run.path("certificate.pem")
+    run.call(
+        *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1".split(),
+        *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
+        *("-keyout", key, "-out", certificate),
+        bare=True,
+        status=0,
+    )
+    return key, certificate
+
+
 # ------------------------------------------------------------- main
 
 
 def overrun(number, frame):
-    raise Overrun("the body overran its limit")
+    raise Overrun("the body overran its limit; " + clients())
+
+
+def clients():
+    """Where the clients of an event loop are: how many at each line."""
+    try:
+        tasks = asyncio.all_tasks()
+    except RuntimeError:
+        return "no client is running"
+    places = collections.Counter()
+    for task in tasks:
+        lines = []
+        at = task.get_coro()
+        while at is not None and getattr(at, "cr_frame", None):
+            code = at.cr_frame.f_code
+            lines.append(f"{code.co_name}:{at.cr_frame.f_lineno}")
+            at = at.cr_await
+        places[" > ".join(lines)] += 1
+    return "clients: " + ", ".join(
+        f"{n} at {at}" for at, n in places.most_common(9)
+    )
 
 
 def one_mode(body, limit, under, folder, bare=None):

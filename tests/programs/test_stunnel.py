@@ -26,20 +26,8 @@ TIMEOUTclose = 2
 """
 
 
-def certificate(run):
-    key, cert = run.path("key.pem"), run.path("cert.pem")
-    run.call(
-        *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1".split(),
-        *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-        *("-keyout", key, "-out", cert),
-        bare=True,
-        status=0,
-    )
-    return key, cert
-
-
 def configure(run, echo, foreground="quiet"):
-    key, cert = certificate(run)
+    key, cert = self_signed(run)
     port = free_port()
     config = CONFIG.format(
         port=port,
