@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
+# shellcheck shell=sh
 # Sourced by tools/demo and tools/check: what they need, and how it gets here.
 #
 # A thing is looked for by what it does for us (a command, a library, a header)
@@ -9,7 +10,7 @@
 top=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 me=$(basename "$0")
 
-bold= plain=
+bold='' plain=''
 if [ -t 1 ] && [ -z "${CI:-}" ] && [ -z "${NO_COLOR:-}" ]; then
 	bold=$(printf '\033[1m') plain=$(printf '\033[0m')
 fi
