@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/fdtab.c - what we have learnt of descriptors.
+ *
+ * One byte per number, and an epoch: a fork makes every entry older than now,
+ * and what is older than now is not known. */
+#include "hook/fdtab.h"
+#include "base/lock.h"
+#include "base/sys.h"
+#include "event/poller.h"
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#define CHUNK	4096
+#define CHUNKS	1024
+
+enum {
+	OURS = 1, NONBLOCKING = 2, SOCKET = 4,
+	TIMEOUTS_KNOWN = 8,	/* that there are none */
+	EPOCH_SHIFT = 8,
+};
+
+static _Atomic(_Atomic uint32_t *) chunks[CHUNKS];
+static struct lock chunks_lock;
+static _Atomic uint32_t epoch;
+
+static _Atomic uint32_t *find(int fd)
+{
+	_Atomic uint32_t *c;
+
+	if ((unsigned)fd >= CHUNK * CHUNKS)
+		return NULL;
+	c = atomic_load_explicit(&chunks[fd / CHUNK], memory_order_acquire);
+	return c ? &c[fd % CHUNK] : NULL;
+}
+
+/* The flags, 0 when the entry is of another epoch. */
+static uint32_t get(int fd)
+{
+	_Atomic uint32_t *e = find(fd);
+	uint32_t v = e ? atomic_load_explicit(e, memory_order_relaxed) : 0;
+
+	if (v >> EPOCH_SHIFT !=
+	    (atomic_load_explicit(&epoch, memory_order_relaxed) & 0xffffff))
+		return 0;
+	return v & 0xff;
+}
+
+static void put(int fd, uint32_t flags)
+{
+	_Atomic uint32_t *e = find(fd);
+
+	if (e)
+		atomic_store_explicit(
+			e, flags | atomic_load_explicit(
+				&epoch, memory_order_relaxed) << EPOCH_SHIFT,
+			memory_order_relaxed);
+}
+
+void fdtab_born(int fd, bool nonblocking, bool socket)
+{
+	if (fd < 0 || (unsigned)fd >= CHUNK * CHUNKS)
+		return;
+	if (!find(fd)) {
+		_Atomic(_Atomic uint32_t *) *slot = &chunks[fd / CHUNK];
+
+		lock(&chunks_lock);
+		if (!atomic_load_explicit(slot, memory_order_relaxed))
+			atomic_store_explicit(
+				slot, sys_map(CHUNK * sizeof(uint32_t)),
+				memory_order_release);
+		unlock(&chunks_lock);
+	}
+	put(fd, OURS | (nonblocking ? NONBLOCKING : 0) | (socket ? SOCKET : 0));
+}
+
+void fdtab_gone(int fd)
+{
+	put(fd, 0);
+}
+
+void fdtab_shared(int fd)
+{
+	put(fd, 0);
+}
+
+void fdtab_forked(void)
+{
+	atomic_fetch_add_explicit(&epoch, 1, memory_order_relaxed);
+}
+
+bool fdtab_nonblocking(int fd)
+{
+	uint32_t f = get(fd);
+	long flags;
+
+	if (f & OURS)
+		return f & NONBLOCKING;
+	flags = sys_call(SYS_fcntl, fd, F_GETFL);
+	return flags >= 0 && (flags & O_NONBLOCK);
+}
+
+void fdtab_set_nonblocking(int fd, bool on)
+{
+	uint32_t f = get(fd);
+
+	if (f & OURS)
+		put(fd, on ? f | NONBLOCKING : f & ~(uint32_t)NONBLOCKING);
+}
+
+cogo_time fdtab_timeout(int fd, int dir)
+{
+	struct timeval tv[2];
+	uint32_t f = get(fd);
+	int both = 0;
+
+	if ((f & OURS) && (!(f & SOCKET) || (f & TIMEOUTS_KNOWN)))
+		return COGO_FOREVER;
+	for (int i = 0; i < 2; i++) {
+		unsigned len = sizeof(tv[i]);
+		int name = i == POLLER_IN ? SO_RCVTIMEO : SO_SNDTIMEO;
+
+		if (sys_call(SYS_getsockopt, fd, SOL_SOCKET, name, &tv[i], &len))
+			return COGO_FOREVER;	/* no socket */
+		both |= tv[i].tv_sec || tv[i].tv_usec;
+	}
+	if (!both && (f & OURS))
+		put(fd, f | TIMEOUTS_KNOWN);
+	if (!tv[dir].tv_sec && !tv[dir].tv_usec)
+		return COGO_FOREVER;
+	return tv[dir].tv_sec * 1000000000ll + tv[dir].tv_usec * 1000ll;
+}
+
+void fdtab_timeout_changed(int fd)
+{
+	uint32_t f = get(fd);
+
+	if (f)
+		put(fd, f & ~(uint32_t)TIMEOUTS_KNOWN);
+}

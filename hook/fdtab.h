@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/fdtab.h - what we have learnt of descriptors.
+ *
+ * A cache, nothing more: an entry says "this number is a description that this
+ * process made, that nobody else can have, and these are its flags". Whatever
+ * is not so (inherited, passed in, older than the last fork) has no entry and
+ * the kernel is asked each time. */
+#ifndef COGO_HOOK_FDTAB_H
+#define COGO_HOOK_FDTAB_H
+
+#include "base/compiler.h"
+#include <stdbool.h>
+
+/* Our own socket or pipe, fresh from the kernel. */
+void fdtab_born(int fd, bool nonblocking, bool socket);
+/* The number is gone, or became something else. */
+void fdtab_gone(int fd);
+/* Another number for it exists, or may; or its flags are no longer known. */
+void fdtab_shared(int fd);
+/* Nothing in the table is ours alone any more. */
+void fdtab_forked(void);
+
+/* The program's own O_NONBLOCK on the description. */
+bool fdtab_nonblocking(int fd);
+void fdtab_set_nonblocking(int fd, bool on);
+
+/* SO_RCVTIMEO or SO_SNDTIMEO as a span in ns; COGO_FOREVER: none. */
+cogo_time fdtab_timeout(int fd, int dir);
+void fdtab_timeout_changed(int fd);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/io.h - the one loop behind every call that moves bytes: try without
+ * blocking, wait, try again. */
+#ifndef COGO_HOOK_IO_H
+#define COGO_HOOK_IO_H
+
+#include "base/sys.h"
+#include "hook/fdtab.h"
+#include "hook/gate.h"
+#include "sched/block.h"
+#include "wait/fd.h"
+
+/* What one try does: the result, -EAGAIN when it would block, or
+ * -EOPNOTSUPP when it cannot be tried without blocking. Then `block` does it
+ * in the kernel, as a declared hand-off. */
+struct io_op {
+	long (*try)(int fd, const void *arg);
+	long (*block)(int fd, const void *arg);
+	int dir;
+	enum why why;
+	bool timeouts;		/* SO_RCVTIMEO and SO_SNDTIMEO count */
+};
+
+static inline cogo_time io_deadline(int fd, int dir)
+{
+	cogo_time span = fdtab_timeout(fd, dir);
+
+	return span == COGO_FOREVER ? COGO_FOREVER : sys_now() + span;
+}
+
+/* The call itself, blocking, while another worker takes over. */
+static inline long io_block(struct coro *me, int fd, const struct io_op *op,
+			    const void *arg)
+{
+	long r;
+
+	me->fd = fd;
+	block_enter(me, op->why);
+	r = op->block(fd, arg);
+	block_exit(me);
+	return r;
+}
+
+/* Waits after a try in vain: 0 to try again, or the call's result. */
+NOINLINE long io_wait(struct coro *me, struct fd_wait *w,
+		      const struct io_op *op, cogo_time *deadline);
+
+static inline __attribute__((always_inline)) long
+io_run(struct coro *me, int fd, const struct io_op *op, const void *arg)
+{
+	struct fd_wait w = FD_WAIT(fd, op->dir);
+	cogo_time deadline = 0;
+	long r;
+
+	door_enter(me);
+	for (;;) {
+		r = fd_sample(&w) ? -EAGAIN : op->try(w.fd, arg);
+		if (likely(r != -EAGAIN && r != -EOPNOTSUPP))
+			break;
+		if (r == -EAGAIN) {
+			r = io_wait(me, &w, op, &deadline);
+			if (r == 0)
+				continue;
+		}
+		if (r == -EOPNOTSUPP)
+			r = io_block(me, w.fd, op, arg);
+		break;
+	}
+	if (unlikely(w.fd != fd))
+		fd_done(&w);
+	door_leave(me);
+	return r;
+}
+
+#endif

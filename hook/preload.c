@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/preload.c - coming to life inside somebody else's program. */
+#include "base/conf.h"
+#include "base/sys.h"
+#include "boot.h"
+#include "hook/gate.h"
+#include "hook/real.h"
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+
+/* Kernel threads of the runtime's: every signal blocked, since what arrives is
+ * meant for the program's threads, and a stack that is small, since all they
+ * run is the loop, and what is called on it for libc's sake (on_worker). */
+#define WORKER_STACK (256 << 10)
+
+static int start_thread(void *(*entry)(void *), void *arg)
+{
+	uint64_t all = ~(uint64_t)0, before;
+	pthread_attr_t attr;
+	pthread_t t;
+	int r;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, WORKER_STACK);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
+	r = REAL(pthread_create)(&t, &attr, entry, arg);
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+	pthread_attr_destroy(&attr);
+	return -r;
+}
+
+static const struct boot_real lent = {
+	.start_thread = start_thread,
+};
+
+__attribute__((constructor)) static void come_to_life(void)
+{
+	boot_use(&lent);
+	boot_load();
+	if (gate_threads())
+		coro_adopt(CORO_KIND_THREAD);	/* main */
+}
+
+/* Until signals are virtual, nothing interrupts a wait. */
+int gate_interrupted(struct coro *me, bool restartable)
+{
+	(void)me;
+	(void)restartable;
+	return 0;
+}
+
+void door_deliver(struct coro *me)
+{
+	atomic_store_explicit(&me->interrupt, 0, memory_order_relaxed);
+}

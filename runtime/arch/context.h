@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* arch/context.h - the contract of a CPU: leaving one stack for another.
+ *
+ * A suspended context is one word, its stack pointer; what must survive a
+ * call (callee-saved registers, floating point control) lies on the stack
+ * above it. The thread pointer changes in the same step, so that at no
+ * moment C code runs on one coroutine's stack with another's thread-local
+ * storage.
+ *
+ * A CPU is a folder here with context.S, syscall.h and tp.h, and a green
+ * tests/unit/test_arch. */
+#ifndef COGO_ARCH_CONTEXT_H
+#define COGO_ARCH_CONTEXT_H
+
+#include <stdint.h>
+
+/* Suspends the caller: leaves its stack pointer in *save_sp, goes on at to_sp
+ * with thread pointer tp. Returns when somebody switches back. The thread
+ * pointer is written only when it differs. */
+void arch_switch(void **save_sp, void *to_sp, uintptr_t tp);
+
+/* Makes a context at the top of a fresh stack; the first switch to it calls
+ * entry(arg), which must not return. Returns the stack pointer to switch to. */
+void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg);
+
+/* What a debugger needs of a suspended context. */
+struct arch_regs {
+	uintptr_t pc, sp, fp;
+	uintptr_t saved[8];	/* the other callee-saved registers, in the
+				 * order of arch_reg_numbers */
+};
+/* DWARF numbers of saved[], -1 for an unused slot. */
+extern const int arch_reg_numbers[8];
+void arch_context_regs(void *sp, struct arch_regs *ret_regs);
+
+/* Runs fn(arg) on another stack and returns its result; the caller waits
+ * below. Unwinding goes through it. */
+long arch_call_on(void *stack_top, long (*fn)(void *), void *arg);
+
+/* Chooses between the user-mode instruction and the system call for writing
+ * the thread pointer. Called once before the first switch. */
+void arch_tp_init(int force_syscall);
+/* "wrfsbase", "arch_prctl", …: for reports and tests. */
+const char *arch_tp_method(void);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* arch/x86_64/context.S - leaving one stack for another, System V ABI.
+ *
+ * A suspended context, growing upwards from its stack pointer:
+ *
+ *	 0	mxcsr (4 bytes), x87 control word (2), nothing (2)
+ *	 8	r15
+ *	16	r14
+ *	24	r13
+ *	32	r12
+ *	40	rbx
+ *	48	rbp
+ *	56	return address
+ *	64	the caller's frame
+ *
+ * The switch ends in pop and jmp, never in ret: the return predictor pairs
+ * ret with the call that entered, which was made on the other stack, and so
+ * would be wrong every time. */
+	.text
+
+	.globl	arch_switch
+	.hidden	arch_switch
+	.type	arch_switch, @function
+	.p2align 4
+arch_switch:				/* rdi save_sp, rsi to_sp, rdx tp */
+	.cfi_startproc
+	pushq	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbp, 0
+	pushq	%rbx
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbx, 0
+	pushq	%r12
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r12, 0
+	pushq	%r13
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r13, 0
+	pushq	%r14
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r14, 0
+	pushq	%r15
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r15, 0
+	subq	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	stmxcsr	(%rsp)
+	fnstcw	4(%rsp)
+	movq	%rsp, (%rdi)
+	/* From here the old context is complete. A signal that arrives between
+	 * the next two writes runs on the new stack with the old thread
+	 * pointer; both belong to coroutines inside the runtime, where handlers
+	 * are put off, so nobody looks. */
+	movq	%rsi, %rsp
+	cmpq	%fs:0, %rdx
+	je	1f
+	cmpb	$0, arch_use_wrfsbase(%rip)
+	je	2f
+	wrfsbase %rdx
+1:	ldmxcsr	(%rsp)
+	fldcw	4(%rsp)
+	addq	$8, %rsp
+	.cfi_adjust_cfa_offset -8
+	popq	%r15
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r15
+	popq	%r14
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r14
+	popq	%r13
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r13
+	popq	%r12
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r12
+	popq	%rbx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbx
+	popq	%rbp
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbp
+	popq	%rcx
+	.cfi_adjust_cfa_offset -8
+	.cfi_register rip, rcx
+	jmp	*%rcx
+	.cfi_endproc
+	/* The slow way, for machines (and valgrind) without the instruction:
+	 * arch_prctl(ARCH_SET_FS, tp). It changes rax, rcx and r11 only, none
+	 * of which a caller expects back. */
+	.cfi_startproc
+	.cfi_def_cfa_offset 64
+	.cfi_rel_offset rbp, 48
+	.cfi_rel_offset rbx, 40
+	.cfi_rel_offset r12, 32
+	.cfi_rel_offset r13, 24
+	.cfi_rel_offset r14, 16
+	.cfi_rel_offset r15, 8
+2:	movl	$158, %eax
+	movl	$0x1002, %edi
+	movq	%rdx, %rsi
+	syscall
+	jmp	1b
+	.cfi_endproc
+	.size	arch_switch, . - arch_switch
+
+/* The first thing a new context runs: r12 holds entry, r13 its argument.
+ * An undefined return address tells every unwinder that the stack ends. */
+	.globl	arch_context_start
+	.hidden	arch_context_start
+	.type	arch_context_start, @function
+	.p2align 4
+arch_context_start:
+	.cfi_startproc
+	.cfi_undefined rip
+	xorl	%ebp, %ebp
+	movq	%r13, %rdi
+	call	*%r12
+	ud2
+	.cfi_endproc
+	.size	arch_context_start, . - arch_context_start
+
+/* long arch_call_on(stack_top, fn, arg): the frame pointer keeps the way
+ * back, so that unwinding crosses from the new stack to the old. */
+	.globl	arch_call_on
+	.hidden	arch_call_on
+	.type	arch_call_on, @function
+	.p2align 4
+arch_call_on:
+	.cfi_startproc
+	pushq	%rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbp, 0
+	movq	%rsp, %rbp
+	.cfi_def_cfa_register rbp
+	movq	%rdi, %rsp
+	andq	$-16, %rsp
+	movq	%rdx, %rdi
+	call	*%rsi
+	movq	%rbp, %rsp
+	.cfi_def_cfa_register rsp
+	popq	%rbp
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbp
+	popq	%rcx
+	.cfi_adjust_cfa_offset -8
+	.cfi_register rip, rcx
+	jmp	*%rcx
+	.cfi_endproc
+	.size	arch_call_on, . - arch_call_on
+
+	.section .note.GNU-stack,"",@progbits

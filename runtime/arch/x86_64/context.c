@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* arch/x86_64/context.c - the parts of the contract that C can say. */
+#include "arch/context.h"
+#include "arch/syscall.h"
+#include "arch/tp.h"
+#include <stddef.h>
+#include <sys/auxv.h>
+
+#define HWCAP2_FSGSBASE	(1u << 1)
+#define NR_ARCH_PRCTL	158
+#define ARCH_SET_FS	0x1002
+
+/* Read by context.S. */
+__attribute__((visibility("hidden"))) unsigned char arch_use_wrfsbase;
+
+void arch_context_start(void);
+
+struct frame {
+	uint32_t mxcsr;
+	uint16_t x87_control;
+	uint16_t nothing;
+	uint64_t r15, r14, r13, r12, rbx, rbp;
+	uint64_t pc;
+};
+_Static_assert(offsetof(struct frame, rbp) == 48, "context.S knows this");
+_Static_assert(offsetof(struct frame, pc) == 56, "context.S knows this");
+
+const int arch_reg_numbers[8] = { 3, 12, 13, 14, 15, -1, -1, -1 };
+
+void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg)
+{
+	uintptr_t top = (uintptr_t)stack_top & ~(uintptr_t)15;
+	struct frame *f;
+
+	/* arch_context_start runs with the stack aligned as before a call. */
+	f = (struct frame *)(top - sizeof(*f));
+	__asm__ volatile("stmxcsr %0" : "=m"(f->mxcsr));
+	__asm__ volatile("fnstcw %0" : "=m"(f->x87_control));
+	f->r12 = (uint64_t)entry;
+	f->r13 = (uint64_t)arg;
+	f->r14 = f->r15 = f->rbx = f->rbp = 0;
+	f->pc = (uint64_t)arch_context_start;
+	return f;
+}
+
+void arch_context_regs(void *sp, struct arch_regs *ret_regs)
+{
+	const struct frame *f = sp;
+
+	ret_regs->pc = f->pc;
+	ret_regs->sp = (uintptr_t)(f + 1);
+	ret_regs->fp = f->rbp;
+	ret_regs->saved[0] = f->rbx;
+	ret_regs->saved[1] = f->r12;
+	ret_regs->saved[2] = f->r13;
+	ret_regs->saved[3] = f->r14;
+	ret_regs->saved[4] = f->r15;
+}
+
+void arch_tp_init(int force_syscall)
+{
+	/* The kernel sets the bit when user mode may write FS base; valgrind,
+	 * which knows neither the instruction nor the bit, shows 0. */
+	arch_use_wrfsbase = !force_syscall &&
+			    (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE);
+}
+
+const char *arch_tp_method(void)
+{
+	return arch_use_wrfsbase ? "wrfsbase" : "arch_prctl";
+}
+
+void arch_tp_set(uintptr_t tp)
+{
+	if (arch_use_wrfsbase)
+		__asm__ volatile("wrfsbase %0" : : "r"(tp) : "memory");
+	else
+		arch_syscall(NR_ARCH_PRCTL, ARCH_SET_FS, (long)tp, 0, 0, 0, 0);
+}

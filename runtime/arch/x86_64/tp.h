@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* arch/x86_64/tp.h - FS base is the thread pointer.
+ *
+ * glibc's thread control block begins with (tcb, dtv, self, …, 0x28: stack
+ * guard, 0x30: pointer guard); tcb and self both hold its own address, so the
+ * thread pointer can be read back through %fs:0. Static TLS lies below. */
+#ifndef COGO_ARCH_X86_64_TP_H
+#define COGO_ARCH_X86_64_TP_H
+
+#include <stdint.h>
+
+#define ARCH_TLS_BELOW_TP 1
+
+static inline uintptr_t arch_tp_get(void)
+{
+	uintptr_t tp;
+
+	__asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
+	return tp;
+}
+
+void arch_tp_set(uintptr_t tp);
+
+static inline void arch_tcb_init(void *tcb, const void *from)
+{
+	uintptr_t *to = tcb;
+	const uintptr_t *live = from;
+
+	to[0] = (uintptr_t)tcb;
+	to[2] = (uintptr_t)tcb;
+	*(int *)&to[3] = 1;	/* multiple_threads: libc's locks are real */
+	to[5] = live[5];	/* stack guard */
+	to[6] = live[6];	/* pointer guard */
+}
+
+static inline uintptr_t arch_tcb_to_tp(void *tcb)
+{
+	return (uintptr_t)tcb;
+}
+
+static inline uintptr_t arch_tp_to_thread(uintptr_t tp)
+{
+	return tp;
+}
+
+static inline void arch_relax(void)
+{
+	__builtin_ia32_pause();
+}
+
+static inline uint64_t arch_cycles(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+#endif

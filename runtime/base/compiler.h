@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* base/compiler.h - what the language does not say, said once. */
+#ifndef COGO_BASE_COMPILER_H
+#define COGO_BASE_COMPILER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define likely(x)	__builtin_expect(!!(x), 1)
+#define unlikely(x)	__builtin_expect(!!(x), 0)
+#define NOINLINE	__attribute__((noinline))
+#define COLD		__attribute__((cold, noinline))
+#define UNUSED		__attribute__((unused))
+#define printf_like(f, a) __attribute__((format(printf, f, a)))
+
+/* Two cores that write the same line slow each other down; what different
+ * cores write is kept this far apart (two lines: the prefetcher pairs them). */
+#define CACHE_ALIGN	__attribute__((aligned(128)))
+
+#define container_of(ptr, type, member) \
+	((type *)((char *)(ptr) - offsetof(type, member)))
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+#define PAGE_SIZE	4096u
+
+static inline size_t align_up(size_t n, size_t to)
+{
+	return (n + to - 1) & ~(to - 1);
+}
+
+/* Absolute time of CLOCK_MONOTONIC in nanoseconds. */
+typedef int64_t cogo_time;
+#define COGO_FOREVER	INT64_MAX
+
+#endif

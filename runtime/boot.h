@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* boot.h - start, stop, fork: the order of everything, on one page. */
+#ifndef COGO_BOOT_H
+#define COGO_BOOT_H
+
+#include <stdbool.h>
+
+/* What the floors above lend: libc's own functions behind names we hook. */
+struct boot_real {
+	/* pthread_create, with every signal blocked and the smallest sensible
+	 * stack: the thread runs entry(arg) and never returns. 0 or -errno. */
+	int (*start_thread)(void *(*entry)(void *), void *arg);
+};
+
+/* At load: settings, CPU, libc. Starts no thread, may be called before libc
+ * is fully up. Idempotent. */
+void boot_load(void);
+
+/* Where boot_start gets its threads from. */
+void boot_use(const struct boot_real *real);
+
+/* At first need: poller, workers, monitor. 0 or -errno. Idempotent; any
+ * thread, not inside the runtime. */
+int boot_start(void);
+bool boot_started(void);
+
+/* Around the kernel's fork, on the forking thread's own stack: every lock of
+ * the runtime is held in between. */
+void boot_before_fork(void);
+void boot_after_fork_parent(void);
+/* The child has one kernel thread, the one that called, and one coroutine, the
+ * caller, now bound to it; the next boot_start begins afresh. */
+void boot_after_fork_child(void);
+
+#endif

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* coro/coro.c - making, keeping and finding coroutines.
+ *
+ * A shell is an object with its stack and its TLS block, laid out once:
+ *
+ *	low				top
+ *	| guard | frames ...  <- start | TLS block | stagger |
+ *
+ * A finished coroutine's shell goes to a list of its stack's pool, and the
+ * next of that size takes it with the pages it touched still warm. The tops
+ * are staggered by the stack's index, or the first frames of 100,000 stacks
+ * would all fall on the same sets of the cache.
+ *
+ * pthread_t of a coroutine is the address of its thread descriptor; a hash
+ * table leads from it back to the object, so that a handle that was never
+ * ours, or no longer is, is told apart without touching it. */
+#include "coro/coro.h"
+#include "arch/context.h"
+#include "arch/tp.h"
+#include "base/fatal.h"
+#include "base/lock.h"
+#include "base/sys.h"
+#include "coro/self.h"
+#include "mem/slab.h"
+#include "mem/tls.h"
+#include <errno.h>
+#include <string.h>
+
+/* Above any id the kernel gives (4194304 at most), below 2^30, which libc's
+ * lock words leave room for. */
+#define FIRST_TID	4194305
+#define LAST_TID	((1 << 30) - 1)
+
+#define STAGGER		64
+#define STAGGER_STEPS	8
+
+static struct slab coros = SLAB_INIT(struct coro, next);
+static struct lock shells_lock;
+static struct { struct stack_pool *pool; struct coro *free; } shells[64];
+
+static _Atomic uint64_t ids, made;
+static _Atomic uint32_t live, peak;
+static _Atomic uint32_t tids;
+
+/* The table from pthread_t to object: open addressing would have to move
+ * entries under readers; chains through the shells need no memory of their
+ * own. A shell is entered when it is made and stays. */
+#define BUCKETS 4096
+struct link {
+	uintptr_t thread;
+	struct coro *coro;
+	struct link *next;
+};
+static _Atomic(struct link *) table[BUCKETS];
+static struct slab links = SLAB_INIT(struct link, next);
+
+static unsigned bucket_of(uintptr_t thread)
+{
+	return (unsigned)((thread * 0x9e3779b97f4a7c15ull) >> 52) % BUCKETS;
+}
+
+static int enter_table(struct coro *c)
+{
+	struct link *l = slab_get(&links);
+	_Atomic(struct link *) *head;
+
+	if (!l)
+		return -ENOMEM;
+	l->thread = arch_tp_to_thread(c->tp);
+	l->coro = c;
+	head = &table[bucket_of(l->thread)];
+	l->next = atomic_load_explicit(head, memory_order_relaxed);
+	/* release: readers walk without a lock. Links are never removed. */
+	while (!atomic_compare_exchange_weak_explicit(
+		head, &l->next, l, memory_order_release, memory_order_relaxed))
+		;
+	return 0;
+}
+
+struct coro *coro_of_thread(uintptr_t thread)
+{
+	struct link *l = atomic_load_explicit(&table[bucket_of(thread)],
+					      memory_order_acquire);
+
+	for (; l; l = l->next)
+		if (l->thread == thread)
+			return l->coro;
+	return NULL;
+}
+
+void coro_init(void)
+{
+	tids = FIRST_TID;
+}
+
+static int new_tid(void)
+{
+	uint32_t t = atomic_fetch_add_explicit(&tids, 1, memory_order_relaxed);
+
+	if (t >= LAST_TID)	/* 10^9 coroutines later: begin again */
+		atomic_store_explicit(&tids, FIRST_TID, memory_order_relaxed);
+	return (int)t;
+}
+
+static struct coro *pop_shell(struct stack_pool *pool)
+{
+	struct coro *c = NULL;
+
+	lock(&shells_lock);
+	for (size_t i = 0; i < ARRAY_SIZE(shells) && shells[i].pool; i++) {
+		if (shells[i].pool != pool)
+			continue;
+		c = shells[i].free;
+		if (c)
+			shells[i].free = c->next;
+		break;
+	}
+	unlock(&shells_lock);
+	return c;
+}
+
+static bool push_shell(struct coro *c)
+{
+	bool kept = false;
+
+	lock(&shells_lock);
+	for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
+		if (shells[i].pool && shells[i].pool != c->stack.pool)
+			continue;
+		shells[i].pool = c->stack.pool;
+		c->next = shells[i].free;
+		shells[i].free = c;
+		kept = true;
+		break;
+	}
+	unlock(&shells_lock);
+	return kept;
+}
+
+/* Bytes above the first frame. */
+static size_t above_frames(bool shared_tls)
+{
+	return STAGGER * STAGGER_STEPS + (shared_tls ? 0 : tls_size());
+}
+
+static int make_shell(size_t size, size_t guard, bool shared_tls,
+		      struct coro **ret_coro)
+{
+	struct coro *c = slab_get(&coros);
+	char *top;
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	memset(&c->stack, 0, sizeof(c->stack));
+	r = stack_make(size, guard, &c->stack);
+	if (r)
+		goto put_coro;
+	top = c->stack.top - STAGGER * (c->stack.index % STAGGER_STEPS);
+	c->tp = 0;
+	if (!shared_tls) {
+		c->tp = tls_make(top);
+		r = -ENOMEM;
+		if (!c->tp || enter_table(c))
+			goto keep_stack;
+		top -= tls_size();
+	}
+	c->stack_start = (void *)((uintptr_t)top & ~(uintptr_t)15);
+	*ret_coro = c;
+	return 0;
+keep_stack:
+	/* Its memory stays with the dead object: running out of memory while
+	 * a TLS block is laid out loses one stack's address space. */
+put_coro:
+	slab_put(&coros, c);
+	return r;
+}
+
+static void count_live(int by)
+{
+	uint32_t n = atomic_fetch_add_explicit(&live, (uint32_t)by,
+					       memory_order_relaxed) + (uint32_t)by;
+	uint32_t most = atomic_load_explicit(&peak, memory_order_relaxed);
+
+	while (by > 0 && n > most &&
+	       !atomic_compare_exchange_weak_explicit(&peak, &most, n,
+						      memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
+int coro_get(const struct coro_attr *attr, void (*first)(void *),
+	     struct coro **ret_coro)
+{
+	bool shared = attr->shared_tls || !tls_private();
+	size_t extra = above_frames(shared);
+	/* A coroutine on the program's own memory still has a shell, for its
+	 * TLS block alone. */
+	size_t size = attr->stack_low ? extra : attr->stack_size + extra;
+	size_t guard = attr->stack_low ? 0 : attr->guard_size;
+	struct stack_pool *pool = stack_pool_for(size, guard);
+	struct coro *c = pool && !attr->shared_tls ? pop_shell(pool) : NULL;
+	void *start;
+	int r;
+
+	if (c) {
+		if (c->tp && !tls_renew(c->tp)) {
+			push_shell(c);
+			return -ENOMEM;
+		}
+	} else {
+		r = make_shell(size, guard, shared, &c);
+		if (r)
+			return r;
+	}
+	c->bound = 0;
+	c->worker = NULL;
+	c->in_runtime = 1;	/* until its entry has begun */
+	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
+	c->sigmask = 0;
+	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
+	c->id = 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
+	c->kind = CORO_KIND_CORO;
+	c->why = WHY_NOTHING;
+	c->what = NULL;
+	c->fd = -1;
+	c->since = 0;
+	c->trimmed = false;
+	c->tid = 0;
+	c->thread = NULL;
+	c->user = NULL;
+	c->stack.asked = attr->stack_size;
+	memset(c->name, 0, sizeof(c->name));
+	if (attr->name)
+		strncpy(c->name, attr->name, sizeof(c->name) - 1);
+	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
+	if (c->tp)
+		tls_set_tid(c->tp, new_tid());
+	start = attr->stack_low ? (char *)attr->stack_low + attr->stack_size
+				: c->stack_start;
+	c->sp = arch_context_make(start, first, c);
+	atomic_fetch_add_explicit(&made, 1, memory_order_relaxed);
+	count_live(+1);
+	atomic_store_explicit(&c->state, CORO_NEW, memory_order_release);
+	*ret_coro = c;
+	return 0;
+}
+
+void coro_put(struct coro *c)
+{
+	count_live(-1);
+	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
+	if (!c->tp || !push_shell(c))
+		slab_put(&coros, c);
+}
+
+struct coro *coro_adopt(enum coro_kind kind)
+{
+	struct coro *c = slab_get(&coros);
+
+	if (!c)
+		return NULL;
+	memset(&c->stack, 0, sizeof(c->stack));
+	c->sp = NULL;
+	c->tp = arch_tp_get();
+	c->worker = NULL;
+	c->bound = 1;
+	c->in_runtime = 0;
+	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
+	c->sigmask = 0;
+	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
+	c->id = 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
+	c->kind = kind;
+	c->why = WHY_NOTHING;
+	c->what = NULL;
+	c->fd = -1;
+	c->since = 0;
+	c->tid = sys_gettid();
+	c->thread = NULL;
+	c->user = NULL;
+	memset(c->name, 0, sizeof(c->name));
+	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
+	atomic_store_explicit(&c->state, CORO_RUNNING, memory_order_release);
+	self_set(c);
+	return c;
+}
+
+void coro_put_thread(struct coro *c)
+{
+	self_set(NULL);
+	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
+	slab_put(&coros, c);
+}
+
+struct each {
+	long (*fn)(struct coro *, void *);
+	void *arg;
+};
+
+static long each_one(void *obj, void *arg)
+{
+	struct each *e = arg;
+
+	return e->fn(obj, e->arg);
+}
+
+long coro_each(long (*fn)(struct coro *, void *), void *arg)
+{
+	struct each e = { fn, arg };
+
+	return slab_each(&coros, each_one, &e);
+}
+
+uint64_t coro_made(void)
+{
+	return atomic_load_explicit(&made, memory_order_relaxed);
+}
+
+uint32_t coro_live(void)
+{
+	return atomic_load_explicit(&live, memory_order_relaxed);
+}
+
+uint32_t coro_peak(void)
+{
+	return atomic_load_explicit(&peak, memory_order_relaxed);
+}
+
+const char *why_text(enum why why)
+{
+	static const char *const text[WHY_COUNT] = {
+		[WHY_NOTHING] = "nothing",
+		[WHY_READ] = "to read",
+		[WHY_WRITE] = "to write",
+		[WHY_ACCEPT] = "to accept a connection",
+		[WHY_CONNECT] = "to connect",
+		[WHY_POLL] = "for descriptors",
+		[WHY_SLEEP] = "for time to pass",
+		[WHY_MUTEX] = "for a mutex",
+		[WHY_COND] = "for a condition",
+		[WHY_RWLOCK] = "for a read-write lock",
+		[WHY_SEM] = "for a semaphore",
+		[WHY_BARRIER] = "at a barrier",
+		[WHY_ONCE] = "for a once to be done",
+		[WHY_JOIN] = "for a thread to end",
+		[WHY_FUTEX] = "on a futex",
+		[WHY_SIGNAL] = "for a signal",
+		[WHY_CHILD] = "for a child process",
+		[WHY_BLOCKED] = "in the kernel",
+		[WHY_PAUSE] = "to be unparked",
+	};
+
+	return why < WHY_COUNT && text[why] ? text[why] : "?";
+}
+
+void coro_fork_lock(void)
+{
+	lock(&shells_lock);
+	lock(&coros.lock);
+	lock(&links.lock);
+	stack_fork_lock();
+}
+
+void coro_fork_unlock(void)
+{
+	stack_fork_unlock();
+	unlock(&links.lock);
+	unlock(&coros.lock);
+	unlock(&shells_lock);
+}
+
+/* Coroutines that lived in the parent leave their shells behind, in use for
+ * ever as far as this process knows: their stacks may be mid-call, their TLS
+ * blocks hold pointers. They are gone, as other threads' stacks are after a
+ * fork; only their state is set so that nobody lists them. */
+static long forget(struct coro *c, void *self_coro)
+{
+	if (c != self_coro)
+		atomic_store_explicit(&c->state, CORO_FREE, memory_order_relaxed);
+	return 0;
+}
+
+void coro_fork_child(struct coro *self_coro)
+{
+	coro_each(forget, self_coro);
+	atomic_store_explicit(&live, self_coro &&
+			      self_coro->kind == CORO_KIND_CORO ? 1 : 0,
+			      memory_order_relaxed);
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* coro/coro.h - the coroutine: one object for everything that can wait.
+ *
+ * Three kinds of execution share it. A coroutine has a stack and, as a rule,
+ * a thread control block of its own, and runs on whichever worker picks it up.
+ * A bound coroutine keeps the kernel thread it runs on: it waits on a futex
+ * instead of giving its worker away. A plain kernel thread (the program's
+ * main, a thread that stays one, a libc helper) is a coroutine that was always
+ * bound. So every object that can be waited for serves all three alike.
+ *
+ *	state		queue		whose		moved on by
+ *	FREE		its shell pool	coro.c		coro_get
+ *	NEW		none		its maker	ready
+ *	READY		a run queue	nobody		the loop
+ *	RUNNING		none		itself		park, yield, exit
+ *	PARKING		none		its worker	the parting act
+ *	PARKED		where it waits	nobody		a claimer, through ready
+ *	WAKING		none		its worker	the parting act, or park
+ *	HELD		where it waits	the trimmer	the trimmer
+ *	HELD_WAKING	none		the trimmer	the trimmer
+ *	DONE		none		its worker	the parting act
+ *
+ * WAKING and HELD_WAKING are the marks a claimer leaves when it comes while
+ * somebody else still has the stack: whoever has it makes the coroutine ready.
+ * Objects live in a slab and never become anything else. */
+#ifndef COGO_CORO_CORO_H
+#define COGO_CORO_CORO_H
+
+#include "base/compiler.h"
+#include "base/list.h"
+#include "mem/stack.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum coro_state {
+	CORO_FREE, CORO_NEW, CORO_READY, CORO_RUNNING, CORO_PARKING,
+	CORO_PARKED, CORO_WAKING, CORO_HELD, CORO_HELD_WAKING, CORO_DONE,
+};
+
+/* What a parked coroutine waits for: a dump reads like sentences. */
+enum why {
+	WHY_NOTHING, WHY_READ, WHY_WRITE, WHY_ACCEPT, WHY_CONNECT, WHY_POLL,
+	WHY_SLEEP, WHY_MUTEX, WHY_COND, WHY_RWLOCK, WHY_SEM, WHY_BARRIER,
+	WHY_ONCE, WHY_JOIN, WHY_FUTEX, WHY_SIGNAL, WHY_CHILD, WHY_BLOCKED,
+	WHY_PAUSE, WHY_COUNT,
+};
+const char *why_text(enum why why);
+
+/* One deadline; a coroutine waits for one thing at a time. See event/timer.h. */
+struct timer {
+	cogo_time deadline;
+	uint64_t ticket;	/* of the wait it ends */
+	uint32_t pos;		/* in its heap, from 1; 0: not armed */
+	uint32_t heap;
+};
+
+/* What a park tells the worker once its coroutine is off its stack. */
+enum parting {
+	PARTING_NONE, PARTING_PARK, PARTING_YIELD, PARTING_EXIT, PARTING_CALL,
+};
+
+struct worker;
+struct thread;
+
+struct coro {
+	/* The switch. */
+	void *sp;		/* of the suspended context */
+	uintptr_t tp;		/* its thread pointer; 0: the worker's (shared) */
+	struct worker *worker;	/* runs it; RUNNING, PARKING: valid */
+	_Atomic uint32_t state;	/* enum coro_state; a futex when bound */
+	uint32_t bound;		/* owner only; >0: keeps its kernel thread */
+
+	/* The wait word: sequence << 3 | outcome. See coro/wait.h. */
+	_Atomic uint64_t wait;
+	struct coro *next;	/* on the queue or list it is on */
+	struct timer timer;
+
+	/* In the runtime: signal handlers are put off while > 0. Owner only. */
+	volatile uint32_t in_runtime;
+	_Atomic uint32_t interrupt;	/* a signal or a cancel waits to be seen */
+
+	/* Signals: masks are the coroutine's (fault/signal.h). */
+	uint64_t sigmask;	/* owner; others read */
+	_Atomic uint64_t sigpending;
+
+	/* For those who look in. */
+	uint64_t id;		/* from 1, never again */
+	uint32_t kind;		/* enum coro_kind */
+	uint32_t why;
+	const void *what;	/* what it waits for, when that has an address */
+	int fd;			/* … or a descriptor; -1 */
+	cogo_time since;	/* parked since, roughly; 0: unknown */
+	char name[16];
+	bool trimmed;		/* unused stack given back since it last ran */
+	int tid;		/* kernel thread it is bound to, or 0 */
+
+	/* The life. */
+	struct stack stack;	/* low == NULL: a kernel thread's own */
+	void *stack_start;	/* first frame goes here, below the TLS block */
+	void (*entry)(void *);
+	void *arg;
+	struct thread *thread;	/* the hook's descriptor, or NULL */
+	void *user;		/* the native API's */
+	int exit_value;
+	_Atomic uint32_t refs;
+} __attribute__((aligned(64)));
+
+enum coro_kind { CORO_KIND_CORO, CORO_KIND_THREAD, CORO_KIND_ROOT };
+
+/* Attributes of a new coroutine. */
+struct coro_attr {
+	size_t stack_size;	/* usable bytes */
+	size_t guard_size;
+	void *stack_low;	/* the program's own memory, or NULL */
+	bool shared_tls;
+	const char *name;	/* may be NULL */
+};
+
+void coro_init(void);
+
+/* A coroutine in state NEW whose context begins with first(c), which must call
+ * park_begin and end in park_exit (sched/park.h); the caller owns it until it
+ * is ready, and may set entry and arg. 0, -EAGAIN or -ENOMEM. May call malloc
+ * (libc lays out TLS). */
+int coro_get(const struct coro_attr *attr, void (*first)(void *),
+	     struct coro **ret_coro);
+
+/* The last reference of a coroutine that is DONE and off its stack: keeps the
+ * shell (object, stack, TLS block) for the next coro_get. */
+void coro_put(struct coro *c);
+
+/* A descriptor for the kernel thread that calls: bound for good. NULL without
+ * memory. coro_put_thread ends it, on the same thread. */
+struct coro *coro_adopt(enum coro_kind kind);
+void coro_put_thread(struct coro *c);
+
+/* A FIFO of coroutines linked by next. */
+struct coro_list {
+	struct coro *head, *tail;
+	uint32_t n;
+};
+
+static inline void coro_list_push(struct coro_list *l, struct coro *c)
+{
+	c->next = NULL;
+	if (l->tail)
+		l->tail->next = c;
+	else
+		l->head = c;
+	l->tail = c;
+	l->n++;
+}
+
+static inline struct coro *coro_list_pop(struct coro_list *l)
+{
+	struct coro *c = l->head;
+
+	if (c) {
+		l->head = c->next;
+		if (!l->head)
+			l->tail = NULL;
+		l->n--;
+	}
+	return c;
+}
+
+/* Every object that ever was, FREE ones included; takes no lock. */
+long coro_each(long (*fn)(struct coro *c, void *arg), void *arg);
+
+/* Live coroutines (not threads), and the most there ever were. */
+uint64_t coro_made(void);
+uint32_t coro_live(void);
+uint32_t coro_peak(void);
+
+/* The coroutine whose pthread_t this is, or NULL. Any thread. */
+struct coro *coro_of_thread(uintptr_t thread);
+
+void coro_fork_lock(void);
+void coro_fork_unlock(void);
+/* In the child: everybody but `self` is gone. */
+void coro_fork_child(struct coro *self);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* coro/self.h - who am I?
+ *
+ * One thread-local word. With private TLS it lies in the coroutine's own
+ * block and never changes; with shared TLS the switch writes it. It is read
+ * through a function that the compiler cannot see into: after a switch the
+ * address of the word may be another one, and compilers keep addresses of
+ * thread-local variables across calls. */
+#ifndef COGO_CORO_SELF_H
+#define COGO_CORO_SELF_H
+
+#include "coro/coro.h"
+
+/* The coroutine or adopted thread that runs here; NULL on a kernel thread
+ * that nobody has adopted. Any thread, a signal handler. */
+struct coro *self(void);
+void self_set(struct coro *c);
+
+/* The same, adopting the kernel thread when need be; NULL only without
+ * memory. Not in a signal handler. */
+struct coro *self_or_adopt(void);
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* event/poller.c - who waits for which descriptor.
+ *
+ * P1  everything in a pollable is under its lock, but edges[] and dry[],
+ *     which are also read without: a late reader tries once more than needed,
+ *     or sleeps only after looking again under the lock.
+ * P2  an edge is counted before its waiters are claimed, both under the lock.
+ *     So who adds himself under the lock and finds the count he sampled
+ *     before his try has missed nothing: what comes later finds him.
+ * P3  the generation in an event's data must be the pollable's: events of a
+ *     descriptor that has since been closed are dropped.
+ * P4  registering reports the descriptor's state at once (the kernel does so
+ *     for a new edge-triggered entry), so an edge before the registration is
+ *     not lost either. */
+#include "event/poller.h"
+#include "base/fatal.h"
+#include "base/lock.h"
+#include "base/sys.h"
+#include "coro/wait.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+
+#define CHUNK	1024
+#define CHUNKS	4096
+#define BATCH	128
+
+#define IN_BITS	 (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLRDNORM | EPOLLRDBAND)
+#define OUT_BITS (EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)
+#define BAD_BITS (EPOLLHUP | EPOLLERR)
+
+struct pollable {
+	struct lock lock;
+	uint32_t generation;
+	_Atomic uint32_t edges[POLLER_DIRS];
+	_Atomic uint32_t dry[POLLER_DIRS];	/* edges at a try in vain, + 1 */
+	struct list waiters;
+	uint32_t users;		/* of a private duplicate */
+	bool armed;
+	bool private;		/* a duplicate made by poller_forget */
+} __attribute__((aligned(64)));
+
+static const struct poller_ops *ops = &poller_epoll;
+static _Atomic(struct pollable *) chunks[CHUNKS];
+static struct lock chunks_lock;
+static bool started;
+
+static struct pollable *find(int fd)
+{
+	struct pollable *chunk;
+
+	if (unlikely((unsigned)fd >= CHUNK * CHUNKS))
+		return NULL;
+	chunk = atomic_load_explicit(&chunks[fd / CHUNK], memory_order_acquire);
+	return chunk ? &chunk[fd % CHUNK] : NULL;
+}
+
+static struct pollable *find_or_make(int fd)
+{
+	struct pollable *p = find(fd);
+	_Atomic(struct pollable *) *slot;
+
+	if (likely(p != NULL) || (unsigned)fd >= CHUNK * CHUNKS)
+		return p;
+	slot = &chunks[fd / CHUNK];
+	lock(&chunks_lock);
+	if (!atomic_load_explicit(slot, memory_order_relaxed)) {
+		p = sys_map(CHUNK * sizeof(*p));
+		/* release: readers find it zeroed. */
+		atomic_store_explicit(slot, p, memory_order_release);
+	}
+	unlock(&chunks_lock);
+	return find(fd);
+}
+
+void poller_use(const struct poller_ops *use)
+{
+	ops = use;
+}
+
+int poller_start(void)
+{
+	int r = started ? 0 : ops->open();
+
+	if (r == 0)
+		started = true;
+	return r;
+}
+
+void poller_stop(void)
+{
+	if (started)
+		ops->close();
+	started = false;
+}
+
+bool poller_started(void)
+{
+	return started;
+}
+
+bool poller_owns(int fd)
+{
+	return started && ops->owns(fd);
+}
+
+void poller_interrupt(void)
+{
+	if (started)
+		ops->interrupt();
+}
+
+uint32_t poller_sample(int fd, int dir, bool *ret_dry)
+{
+	struct pollable *p = find(fd);
+	uint32_t edges;
+
+	*ret_dry = false;
+	if (!p)
+		return 0;
+	/* acquire: pairs with the release in dispatch(); the try that follows
+	 * sees at least what the edge announced. */
+	edges = atomic_load_explicit(&p->edges[dir], memory_order_acquire);
+	*ret_dry = p->armed &&
+		   atomic_load_explicit(&p->dry[dir], memory_order_relaxed) ==
+			   edges + 1;
+	return edges;
+}
+
+void poller_set_dry(int fd, int dir, uint32_t sample)
+{
+	struct pollable *p = find(fd);
+
+	if (p && p->armed)
+		atomic_store_explicit(&p->dry[dir], sample + 1,
+				      memory_order_relaxed);
+}
+
+/* Under p->lock. */
+static bool moved(struct pollable *p, int dir, uint32_t sample)
+{
+	return atomic_load_explicit(&p->edges[dir], memory_order_relaxed) !=
+	       sample;
+}
+
+int poller_add(struct poller_waiter *w, uint32_t sample_in, uint32_t sample_out)
+{
+	struct pollable *p = find_or_make(w->fd);
+	int r = 0;
+
+	if (!p)
+		return -ENOMEM;
+	lock(&p->lock);
+	if (!p->armed) {
+		uint64_t data = (uint64_t)p->generation << 32 | (uint32_t)w->fd;
+
+		r = ops->arm(w->fd, data);
+		if (r)
+			goto out;
+		p->armed = true;
+	} else if (((w->events & IN_BITS) && moved(p, POLLER_IN, sample_in)) ||
+		   ((w->events & OUT_BITS) && moved(p, POLLER_OUT, sample_out))) {
+		r = 1;
+		goto out;
+	}
+	w->revents = 0;
+	list_add_tail(&p->waiters, &w->link);
+out:
+	unlock(&p->lock);
+	return r;
+}
+
+void poller_del(struct poller_waiter *w)
+{
+	struct pollable *p;
+	int fd;
+
+	for (;;) {
+		/* The descriptor may be closed meanwhile, and w be moved. */
+		fd = *(volatile int *)&w->fd;
+		p = find(fd);
+		lock(&p->lock);
+		if (w->fd == fd)
+			break;
+		unlock(&p->lock);
+	}
+	if (list_linked(&w->link))
+		list_del(&w->link);
+	unlock(&p->lock);
+}
+
+static void dispatch(struct poller_event *e, struct coro_list *ready)
+{
+	int fd = (int)(uint32_t)e->data;
+	struct pollable *p = find(fd);
+	uint32_t got = e->events;
+
+	if (!p)
+		return;
+	lock(&p->lock);
+	if (p->generation != (uint32_t)(e->data >> 32))
+		goto out;
+	if (got & (IN_BITS | BAD_BITS))
+		atomic_fetch_add_explicit(&p->edges[POLLER_IN], 1,
+					  memory_order_release);
+	if (got & (OUT_BITS | BAD_BITS))
+		atomic_fetch_add_explicit(&p->edges[POLLER_OUT], 1,
+					  memory_order_release);
+	list_for_each_safe(pos, tmp, &p->waiters) {
+		struct poller_waiter *w = list_entry(pos, struct poller_waiter,
+						     link);
+		uint32_t mine = got & (w->events | BAD_BITS);
+
+		if (!mine)
+			continue;
+		list_del(pos);
+		w->revents = mine;
+		if (wait_claim(w->coro, w->ticket, WAIT_WOKEN))
+			coro_list_push(ready, w->coro);
+	}
+out:
+	unlock(&p->lock);
+}
+
+int poller_poll(cogo_time deadline, const uint64_t *sigmask,
+		struct coro_list *ready)
+{
+	struct poller_event events[BATCH];
+	int n = ops->poll(deadline, sigmask, events, BATCH);
+
+	for (int i = 0; i < n; i++)
+		dispatch(&events[i], ready);
+	return n;
+}
+
+/* Under p->lock. */
+static void reset(struct pollable *p)
+{
+	p->generation++;
+	p->armed = false;
+	atomic_store_explicit(&p->dry[POLLER_IN], 0, memory_order_relaxed);
+	atomic_store_explicit(&p->dry[POLLER_OUT], 0, memory_order_relaxed);
+}
+
+/* Under p->lock: the waiters go on with a descriptor of their own. */
+static void move_waiters(struct pollable *p, int fd, struct coro_list *ready)
+{
+	int copy = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
+	struct pollable *to;
+
+	if (copy == -EINVAL)	/* the limit of descriptors is below 512 */
+		copy = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+	to = copy < 0 ? NULL : find_or_make(copy);
+	if (!to) {
+		list_for_each_safe(pos, tmp, &p->waiters) {
+			struct poller_waiter *w = list_entry(
+				pos, struct poller_waiter, link);
+
+			list_del(pos);
+			w->revents = EPOLLERR;
+			if (wait_claim(w->coro, w->ticket, WAIT_WOKEN))
+				coro_list_push(ready, w->coro);
+		}
+		return;
+	}
+	lock(&to->lock);
+	to->private = true;
+	list_for_each_safe(pos, tmp, &p->waiters) {
+		list_del(pos);
+		list_entry(pos, struct poller_waiter, link)->fd = copy;
+		list_add_tail(&to->waiters, pos);
+		to->users++;
+	}
+	if (ops->arm(copy, (uint64_t)to->generation << 32 | (uint32_t)copy) == 0)
+		to->armed = true;
+	unlock(&to->lock);
+}
+
+void poller_forget(int fd, struct coro_list *ready)
+{
+	struct pollable *p = find(fd);
+
+	if (!p)
+		return;
+	lock(&p->lock);
+	if (!list_empty(&p->waiters) && !p->private)
+		move_waiters(p, fd, ready);
+	if (p->armed)
+		ops->disarm(fd);
+	reset(p);
+	unlock(&p->lock);
+}
+
+void poller_release(struct poller_waiter *w, int fd)
+{
+	struct pollable *p;
+	bool last;
+
+	if (w->fd == fd)
+		return;
+	p = find(w->fd);
+	lock(&p->lock);
+	last = p->private && --p->users == 0;
+	if (last) {
+		p->private = false;
+		if (p->armed)
+			ops->disarm(w->fd);
+		reset(p);
+	}
+	unlock(&p->lock);
+	if (last)
+		sys_call(SYS_close, w->fd);
+}
+
+void poller_fork_child(void)
+{
+	lock_reset(&chunks_lock);
+	for (int i = 0; i < CHUNKS; i++) {
+		struct pollable *chunk = atomic_load_explicit(
+			&chunks[i], memory_order_relaxed);
+
+		for (int k = 0; chunk && k < CHUNK; k++) {
+			struct pollable *p = &chunk[k];
+
+			lock_reset(&p->lock);
+			if (p->private)
+				sys_call(SYS_close, i * CHUNK + k);
+			p->private = false;
+			p->users = 0;
+			p->waiters.next = NULL;
+			if (p->armed)
+				reset(p);
+		}
+	}
+	/* The parent shares our epoll instance: closing it here takes nothing
+	 * from it. */
+	if (started)
+		ops->close();
+	started = false;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* event/poller.h - who waits for which descriptor.
+ *
+ * A descriptor is registered once, edge-triggered, for everything, when
+ * somebody first waits for it; from then on the kernel tells of every change
+ * and nobody calls epoll_ctl on the hot path. Per direction a counter of edges
+ * says whether anything has happened since a reader looked: who tried in vain
+ * passes the count it saw before the try, and does not sleep if it moved. */
+#ifndef COGO_EVENT_POLLER_H
+#define COGO_EVENT_POLLER_H
+
+#include "coro/coro.h"
+
+enum { POLLER_IN, POLLER_OUT, POLLER_DIRS };
+
+/* What a provider owes. It never sees a coroutine. Results or -errno. */
+struct poller_event {
+	uint64_t data;
+	uint32_t events;	/* EPOLL* bits */
+};
+struct poller_ops {
+	const char *name;
+	int (*open)(void);
+	int (*arm)(int fd, uint64_t data);
+	void (*disarm)(int fd);
+	/* Waits until the deadline (0: not at all) with the signal mask given
+	 * (NULL: the thread's own); how many events. */
+	int (*poll)(cogo_time deadline, const uint64_t *sigmask,
+		    struct poller_event *ret, int room);
+	void (*interrupt)(void);
+	void (*close)(void);
+	/* Whether fd is one of the provider's own. */
+	bool (*owns)(int fd);
+};
+extern const struct poller_ops poller_epoll;
+
+void poller_use(const struct poller_ops *ops);
+int poller_start(void);
+void poller_stop(void);
+
+/* One wait of one coroutine for one descriptor; lives on its stack. */
+struct poller_waiter {
+	struct list link;	/* under the descriptor's lock */
+	struct coro *coro;
+	uint64_t ticket;
+	int fd;			/* moves when the descriptor is closed under us */
+	int asked;		/* the program's number */
+	uint32_t events;	/* EPOLL* bits wanted; ERR and HUP always count */
+	uint32_t revents;	/* what came; valid after the claim */
+};
+
+/* The edges seen so far in a direction; to be taken before the try. 0 with
+ * *ret_dry set when nothing has happened since a try was in vain, so that the
+ * next would be too. */
+uint32_t poller_sample(int fd, int dir, bool *ret_dry);
+
+/* A try was in vain at that sample. */
+void poller_set_dry(int fd, int dir, uint32_t sample);
+
+/* Registers the descriptor if need be and puts w on its list. 0; 1 when an
+ * edge came after the sample (in the directions w wants): do not wait, try
+ * again; -EPERM when it is always ready (a regular file) or -errno. A sample
+ * of POLLER_NO_SAMPLE counts as older than any edge that ever came. */
+#define POLLER_NO_SAMPLE UINT32_MAX
+int poller_add(struct poller_waiter *w, uint32_t sample_in, uint32_t sample_out);
+/* Takes w off its list, if it still is on it. */
+void poller_del(struct poller_waiter *w);
+
+/* Waits for events until the deadline and claims whoever waited for them.
+ * Number of events, or -errno (-EINTR). Any worker; one at a time may wait. */
+int poller_poll(cogo_time deadline, const uint64_t *sigmask,
+		struct coro_list *ready);
+
+/* Makes a poller_poll that waits, or the next, return. Any thread, a signal
+ * handler. */
+void poller_interrupt(void);
+
+/* The number is about to be closed or reused. If nobody waits, the
+ * registration goes. Otherwise the waiters move to a private duplicate, which
+ * the last of them closes: as in the kernel, they wait on for the description
+ * they began with. Where no descriptor is left for that, they are claimed,
+ * and find theirs closed. */
+void poller_forget(int fd, struct coro_list *ready);
+/* A waiter is done with w->fd, a private duplicate if it differs from fd. */
+void poller_release(struct poller_waiter *w, int fd);
+
+/* Whether the descriptor is the runtime's own. */
+bool poller_owns(int fd);
+bool poller_started(void);
+
+void poller_fork_child(void);
+
+#endif

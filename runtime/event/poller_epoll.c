@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* event/poller_epoll.c - readiness from epoll.
+ *
+ * Our two descriptors live near the top of the numbers the process may use:
+ * programs count on getting the lowest free ones. */
+#include "event/poller.h"
+#include "base/sys.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#define NSEC		1000000000
+#define NSEC_PER_MSEC	1000000
+#define INTERRUPT_DATA	UINT64_MAX
+#define SIGSET_BYTES	8
+
+static int epoll_fd = -1, event_fd = -1;
+static bool no_pwait2;
+
+/* Moves fd out of the way of the program's. */
+static int move_up(int fd)
+{
+	struct rlimit lim = { 1024, 1024 };
+	int high, at;
+
+	if (fd < 0)
+		return fd;
+	sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim);
+	at = lim.rlim_cur > 65536 ? 65536 : (int)lim.rlim_cur;
+	high = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, at - 16 > 3 ? at - 16 : 3);
+	if (high < 0)
+		return fd;
+	sys_call(SYS_close, fd);
+	return high;
+}
+
+static int epoll_open(void)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
+	int r;
+
+	epoll_fd = move_up((int)sys_call(SYS_epoll_create1, EPOLL_CLOEXEC));
+	if (epoll_fd < 0)
+		return epoll_fd;
+	event_fd = move_up((int)sys_call(SYS_eventfd2, 0,
+					 EFD_CLOEXEC | EFD_NONBLOCK));
+	if (event_fd < 0) {
+		r = event_fd;
+		goto close_epoll;
+	}
+	e.data.u64 = INTERRUPT_DATA;
+	r = (int)sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_ADD, event_fd, &e);
+	if (r)
+		goto close_event;
+	return 0;
+close_event:
+	sys_call(SYS_close, event_fd);
+close_epoll:
+	sys_call(SYS_close, epoll_fd);
+	epoll_fd = event_fd = -1;
+	return r;
+}
+
+static void epoll_close_both(void)
+{
+	sys_call(SYS_close, event_fd);
+	sys_call(SYS_close, epoll_fd);
+	epoll_fd = event_fd = -1;
+}
+
+static int epoll_arm(int fd, uint64_t data)
+{
+	struct epoll_event e = {
+		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
+		.data.u64 = data,
+	};
+	int r = (int)sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_ADD, fd, &e);
+
+	/* A copy of an earlier registration that a close we did not see has
+	 * left behind: the entry is for the same description, so renew it. */
+	if (r == -EEXIST)
+		r = (int)sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_MOD, fd, &e);
+	return r;
+}
+
+static void epoll_disarm(int fd)
+{
+	struct epoll_event e = { 0 };
+
+	sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_DEL, fd, &e);
+}
+
+static int wait_for(struct epoll_event *events, int room, cogo_time span,
+		    const uint64_t *sigmask)
+{
+	struct timespec ts = { span / NSEC, span % NSEC };
+	bool forever = span == COGO_FOREVER;
+	int ms;
+
+	if (!no_pwait2) {
+		int r = (int)sys_call(SYS_epoll_pwait2, epoll_fd, events, room,
+				      forever ? NULL : &ts, sigmask,
+				      SIGSET_BYTES);
+		if (r != -ENOSYS)
+			return r;
+		no_pwait2 = true;
+	}
+	/* Rounded up: late by less than a millisecond, never early. */
+	if (forever || span / NSEC_PER_MSEC >= INT32_MAX)
+		ms = forever ? -1 : INT32_MAX;
+	else
+		ms = (int)((span + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
+	return (int)sys_call(SYS_epoll_pwait, epoll_fd, events, room, ms, sigmask,
+			     SIGSET_BYTES);
+}
+
+static int epoll_poll(cogo_time deadline, const uint64_t *sigmask,
+		      struct poller_event *ret, int room)
+{
+	struct epoll_event events[128];
+	cogo_time span = deadline;
+	int n, out = 0;
+
+	if (deadline != 0 && deadline != COGO_FOREVER) {
+		span = deadline - sys_now();
+		if (span < 0)
+			span = 0;
+	}
+	if (room > (int)ARRAY_SIZE(events))
+		room = ARRAY_SIZE(events);
+	n = wait_for(events, room, span, sigmask);
+	for (int i = 0; i < n; i++) {
+		if (events[i].data.u64 == INTERRUPT_DATA)
+			continue;
+		ret[out].data = events[i].data.u64;
+		ret[out++].events = events[i].events;
+	}
+	return n < 0 ? n : out;
+}
+
+static void epoll_interrupt(void)
+{
+	static const uint64_t one = 1;
+
+	/* Edge-triggered: each write is an edge, nobody needs to read. */
+	sys_call(SYS_write, event_fd, &one, sizeof(one));
+}
+
+static bool epoll_owns(int fd)
+{
+	return fd >= 0 && (fd == epoll_fd || fd == event_fd);
+}
+
+const struct poller_ops poller_epoll = {
+	.name = "epoll",
+	.open = epoll_open,
+	.arm = epoll_arm,
+	.disarm = epoll_disarm,
+	.poll = epoll_poll,
+	.interrupt = epoll_interrupt,
+	.close = epoll_close_both,
+	.owns = epoll_owns,
+};

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* mem/slab.c - objects of one type in memory that never becomes anything else. */
+#include "mem/slab.h"
+#include "base/sys.h"
+#include <stdatomic.h>
+
+#define FIRST_CHUNK	64
+#define LARGEST_CHUNK	4096
+
+struct slab_chunk {
+	struct slab_chunk *next;
+	_Atomic size_t used;		/* objects handed out at least once */
+	size_t count;
+} __attribute__((aligned(64)));
+
+static void **link_of(struct slab *s, void *obj)
+{
+	return (void **)((char *)obj + s->link);
+}
+
+static void *object(struct slab *s, struct slab_chunk *c, size_t i)
+{
+	return (char *)(c + 1) + i * s->size;
+}
+
+/* Under s->lock. */
+static struct slab_chunk *add_chunk(struct slab *s)
+{
+	size_t count = s->next_chunk ? s->next_chunk : FIRST_CHUNK;
+	struct slab_chunk *c;
+
+	c = sys_map(sizeof(*c) + count * s->size);
+	if (!c)
+		return NULL;
+	c->count = count;
+	c->next = atomic_load_explicit(&s->chunks, memory_order_relaxed);
+	if (count < LARGEST_CHUNK)
+		s->next_chunk = count * 2;
+	/* release: whoever walks the chunks sees this one whole. */
+	atomic_store_explicit(&s->chunks, c, memory_order_release);
+	return c;
+}
+
+void *slab_get(struct slab *s)
+{
+	struct slab_chunk *c;
+	void *obj = NULL;
+	size_t used;
+
+	lock(&s->lock);
+	if (s->free) {
+		obj = s->free;
+		s->free = *link_of(s, obj);
+		*link_of(s, obj) = NULL;
+		goto out;
+	}
+	c = atomic_load_explicit(&s->chunks, memory_order_relaxed);
+	if (!c || atomic_load_explicit(&c->used, memory_order_relaxed) == c->count)
+		c = add_chunk(s);
+	if (c) {
+		used = atomic_load_explicit(&c->used, memory_order_relaxed);
+		obj = object(s, c, used);
+		atomic_store_explicit(&c->used, used + 1, memory_order_release);
+	}
+out:
+	unlock(&s->lock);
+	return obj;
+}
+
+void slab_put(struct slab *s, void *obj)
+{
+	lock(&s->lock);
+	*link_of(s, obj) = s->free;
+	s->free = obj;
+	unlock(&s->lock);
+}
+
+long slab_each(struct slab *s, long (*fn)(void *, void *), void *arg)
+{
+	struct slab_chunk *c;
+	size_t i, n;
+	long r;
+
+	c = atomic_load_explicit(&s->chunks, memory_order_acquire);
+	for (; c; c = c->next) {
+		n = atomic_load_explicit(&c->used, memory_order_acquire);
+		for (i = 0; i < n; i++)
+			if ((r = fn(object(s, c, i), arg)))
+				return r;
+	}
+	return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* mem/slab.h - objects of one type in memory that never becomes anything else.
+ *
+ * The free list is threaded through a link that the object itself sets aside,
+ * so everything else in a freed object stays as it was. That is what makes a late
+ * compare-and-swap on a dead coroutine's wait word harmless: the word is still
+ * a wait word, and its sequence has moved on. The memory is never returned. */
+#ifndef COGO_MEM_SLAB_H
+#define COGO_MEM_SLAB_H
+
+#include "base/compiler.h"
+#include "base/lock.h"
+
+struct slab_chunk;
+
+struct slab {
+	size_t size;			/* of one object, a multiple of 64 */
+	size_t link;			/* where in it a pointer is ours */
+	struct lock lock;
+	void *free;			/* under lock */
+	_Atomic(struct slab_chunk *) chunks;	/* grows at the head only */
+	size_t next_chunk;		/* objects in the next one */
+};
+
+#define SLAB_INIT(type, link_member) \
+	{ .size = (sizeof(type) + 63) & ~(size_t)63, \
+	  .link = offsetof(type, link_member) }
+
+/* An object, zeroed if it never lived before; NULL without memory. */
+void *slab_get(struct slab *s);
+void slab_put(struct slab *s, void *obj);
+
+/* Calls fn for every object that ever was, living or not; stops at the first
+ * that returns non-zero and returns that. Any thread; takes no lock. */
+long slab_each(struct slab *s, long (*fn)(void *obj, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* mem/tls.h - to libc, a coroutine is a thread: a thread control block and
+ * thread-local storage of its own.
+ *
+ * glibc itself lays the block out (_dl_allocate_tls) in memory of ours; the
+ * few members of its thread descriptor that must be set are found through the
+ * descriptors that libc exports for debuggers, so no offset of a private
+ * structure is written down here. Where any of that is missing, tls_private()
+ * is false and coroutines share the storage of the worker they run on. */
+#ifndef COGO_MEM_TLS_H
+#define COGO_MEM_TLS_H
+
+#include "base/compiler.h"
+#include <stdbool.h>
+
+/* Once, on a thread that libc made. force_shared: as if libc had nothing. */
+void tls_init(bool force_shared);
+bool tls_private(void);
+/* Why not, for reports; "" when private. */
+const char *tls_why_shared(void);
+
+/* Bytes of a block at the top of a stack, with its alignment. */
+size_t tls_size(void);
+
+/* Lays out a block that ends at or just below top; all of [top - tls_size(),
+ * top) is its. Returns the thread pointer, 0 without memory. Allocates through
+ * the program's malloc: on a thread or a coroutine, not inside malloc. */
+uintptr_t tls_make(void *top);
+/* The block again as a new thread finds it, but for malloc's cache, which
+ * stays. As tls_make; the block is no longer in use. */
+bool tls_renew(uintptr_t tp);
+
+/* Once on the new coroutine itself, before any of the program's code. */
+void tls_enter(void);
+
+/* thread_local destructors of C++ (__cxa_thread_atexit_impl). */
+void tls_call_destructors(void);
+
+/* The id that libc keeps for the thread: locks compare it. */
+void tls_set_tid(uintptr_t tp, int tid);
+int tls_tid(uintptr_t tp);
+
+/* pthread keys beyond the first 32 live in blocks of their own; free them. */
+void tls_free_specific(uintptr_t tp);
+
+/* After dlopen: gives [image, image+filesz) zero-extended to memsz to a block
+ * that existed before. offset is relative to the thread pointer. */
+void tls_init_module(uintptr_t tp, long offset, const void *image,
+		     size_t filesz, size_t memsz);
+
+/* Bytes of glibc's thread descriptor at tp that belong to it. */
+size_t tls_thread_size(void);
+
+#endif

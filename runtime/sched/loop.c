@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/loop.c - what a worker does.
+ *
+ * Coroutines switch straight to one another; a worker's own stack is entered
+ * only when its queue is empty, when it has lost its slot, and every
+ * LOOK_AROUND picks, so that timers, descriptors and the queue for everybody
+ * are served however busy the worker's own is.
+ *
+ * L1  between two switches w->parting belongs to whoever arrives; the arriver
+ *     finishes it before anything else.
+ * L2  a coroutine that is being parted from is RUNNING or PARKING, and nobody
+ *     else moves it on before the arriver has finished: a claimer that comes
+ *     earlier leaves WAKING, and the arriver queues the coroutine (it is off
+ *     its stack by then).
+ * L3  a worker on the idle list has looked at every queue after it was listed;
+ *     see ready.c for the other half. */
+#include "sched/loop.h"
+#include "arch/context.h"
+#include "arch/tp.h"
+#include "base/fatal.h"
+#include "base/sys.h"
+#include "coro/self.h"
+#include "event/poller.h"
+#include "event/timer.h"
+#include "sched/monitor.h"
+#include "sched/ready.h"
+#include <errno.h>
+#include <signal.h>
+
+#define LOOK_AROUND	64
+#define STEAL_ROUNDS	3
+/* About how long a coroutine stays in its worker's next slot before thieves
+ * may have it: its partner will most likely run it at once. */
+#define NEXT_PAUSE	150	/* turns of arch_relax */
+
+static void push_local(struct worker *w, struct coro *c)
+{
+	struct coro_list spill = { 0 };
+
+	runq_push(&w->runq, c, &spill);
+	while ((c = coro_list_pop(&spill)))
+		ready_global(c);
+}
+
+static void finish_park(struct worker *w, struct coro *c)
+{
+	uint32_t s = CORO_PARKING;
+
+	/* release: who claims it finds its stack and registers saved. */
+	if (atomic_compare_exchange_strong_explicit(
+		    &c->state, &s, CORO_PARKED, memory_order_release,
+		    memory_order_acquire))
+		return;
+	invariant(s == CORO_WAKING);
+	atomic_store_explicit(&c->state, CORO_READY, memory_order_relaxed);
+	push_local(w, c);
+}
+
+static void finish_exit(struct coro *c)
+{
+	/* release: whoever drops the last reference sees it all. */
+	atomic_store_explicit(&c->state, CORO_DONE, memory_order_release);
+	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
+		coro_put(c);
+}
+
+void loop_arrive(struct coro *me)
+{
+	struct worker *w = me->worker;
+	struct coro *c = w->parted;
+	enum parting parting = w->parting;
+
+	/* Shared storage: the one word says who runs here now. */
+	if (unlikely(!me->tp || me->kind == CORO_KIND_ROOT))
+		self_set(me);
+	if (parting == PARTING_CALL)
+		return;
+	w->parting = PARTING_NONE;
+	switch (parting) {
+	case PARTING_PARK:
+		finish_park(w, c);
+		break;
+	case PARTING_YIELD:
+		atomic_store_explicit(&c->state, CORO_READY, memory_order_release);
+		push_local(w, c);
+		break;
+	case PARTING_EXIT:
+		finish_exit(c);
+		break;
+	default:
+		break;
+	}
+}
+
+/* The kernel's mask is the coroutine's while it runs; most share one. */
+static void set_mask(struct worker *w, uint64_t mask)
+{
+	if (likely(mask == w->kernel_mask))
+		return;
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	w->kernel_mask = mask;
+}
+
+void loop_switch(struct worker *w, struct coro *from, struct coro *to,
+		 enum parting parting)
+{
+	w->parted = from;
+	w->parting = parting;
+	to->worker = w;
+	atomic_store_explicit(&w->current, to, memory_order_relaxed);
+	if (to->kind == CORO_KIND_CORO) {
+		to->trimmed = false;
+		atomic_store_explicit(&to->state, CORO_RUNNING,
+				      memory_order_relaxed);
+		set_mask(w, to->sigmask);
+	}
+	arch_switch(&from->sp, to->sp, to->tp ? to->tp : w->root->tp);
+	loop_arrive(from);
+}
+
+struct coro *loop_pick(struct worker *w)
+{
+	if (unlikely(!atomic_load_explicit(&w->slot, memory_order_relaxed)) ||
+	    ++w->picks % LOOK_AROUND == 0)
+		return NULL;
+	return runq_pop(&w->runq);
+}
+
+bool loop_take_slot(void)
+{
+	int32_t n = atomic_load_explicit(&sched.slots, memory_order_relaxed);
+
+	while (n > 0)
+		if (atomic_compare_exchange_weak_explicit(
+			    &sched.slots, &n, n - 1, memory_order_acq_rel,
+			    memory_order_relaxed))
+			return true;
+	return false;
+}
+
+bool loop_work_waits(void)
+{
+	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
+
+	if (atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
+		return true;
+	for (uint32_t i = 0; i < n; i++) {
+		struct worker *w = atomic_load_explicit(&sched.workers[i],
+							memory_order_acquire);
+		if (w && runq_length(&w->runq))
+			return true;
+	}
+	return false;
+}
+
+void loop_give_slot(void)
+{
+	int32_t free = 1 + atomic_fetch_add_explicit(&sched.slots, 1,
+						     memory_order_acq_rel);
+	uint32_t idle = atomic_load_explicit(&sched.nidle, memory_order_relaxed);
+
+	/* Nobody with a slot runs, and nobody waits for events: somebody must,
+	 * or readiness would go unnoticed until the monitor's next look. */
+	if (loop_work_waits() ||
+	    ((uint32_t)free + idle >= sched.target &&
+	     !atomic_load_explicit(&sched.poller, memory_order_acquire)))
+		wake_worker();
+}
+
+static struct coro *take_global(struct worker *w)
+{
+	struct coro *first, *c;
+	uint32_t n;
+
+	if (atomic_load_explicit(&sched.nglobal, memory_order_relaxed) == 0)
+		return NULL;
+	lock(&sched.lock);
+	first = coro_list_pop(&sched.global);
+	/* A fair share, so that one worker does not take all. */
+	n = sched.global.n / sched.target;
+	if (n > RUNQ_SIZE / 4)
+		n = RUNQ_SIZE / 4;
+	while (n-- && (c = coro_list_pop(&sched.global))) {
+		struct coro_list spill = { 0 };
+
+		if (runq_length(&w->runq) > RUNQ_SIZE / 2) {
+			coro_list_push(&sched.global, c);
+			break;
+		}
+		runq_push(&w->runq, c, &spill);
+	}
+	atomic_store_explicit(&sched.nglobal, sched.global.n,
+			      memory_order_relaxed);
+	unlock(&sched.lock);
+	return first;
+}
+
+static struct coro *steal(struct worker *w)
+{
+	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
+	uint32_t start = w->picks + w->index;
+
+	for (int round = 0; round < STEAL_ROUNDS; round++) {
+		bool last = round == STEAL_ROUNDS - 1;
+
+		for (uint32_t i = 0; i < n; i++) {
+			struct worker *from = atomic_load_explicit(
+				&sched.workers[(start + i) % n],
+				memory_order_acquire);
+			struct coro *c;
+
+			if (!from || from == w || !runq_length(&from->runq))
+				continue;
+			if (last)
+				for (int k = 0; k < NEXT_PAUSE; k++)
+					arch_relax();
+			c = runq_steal(&w->runq, &from->runq, last);
+			if (c) {
+				atomic_fetch_add_explicit(&w->steals, 1,
+							  memory_order_relaxed);
+				return c;
+			}
+		}
+	}
+	return NULL;
+}
+
+/* Timers that are due, and descriptors unless somebody waits for them. */
+static void look_around(struct worker *w)
+{
+	struct coro_list due = { 0 };
+
+	if (timer_first() != COGO_FOREVER)
+		timer_run(sys_now(), &due);
+	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
+	    poller_started()) {
+		atomic_store_explicit(&sched.last_poll, sys_now(),
+				      memory_order_relaxed);
+		poller_poll(0, NULL, &due);
+	}
+	(void)w;
+	if (due.n)
+		ready_all(&due);
+}
+
+/* No slot: sleeps among the spares until there is one. */
+static void be_spare(struct worker *w)
+{
+	struct coro *c;
+
+	if (loop_take_slot()) {
+		atomic_store_explicit(&w->slot, true, memory_order_relaxed);
+		return;
+	}
+	while ((c = runq_pop(&w->runq)))
+		ready_global(c);
+	wake_worker();
+	atomic_store_explicit(&w->doze, 1, memory_order_relaxed);
+	lock(&sched.lock);
+	w->next = sched.spare;
+	sched.spare = w;
+	atomic_fetch_add_explicit(&sched.nspare, 1, memory_order_relaxed);
+	unlock(&sched.lock);
+	while (!atomic_load_explicit(&w->slot, memory_order_acquire))
+		worker_doze(w, COGO_FOREVER);
+}
+
+static void stop_spinning(struct worker *w)
+{
+	if (!w->spinning)
+		return;
+	w->spinning = false;
+	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
+}
+
+static void leave_idle(struct worker *w)
+{
+	lock(&sched.lock);
+	if (atomic_load_explicit(&w->idle, memory_order_relaxed)) {
+		for (struct worker **at = &sched.idle; *at; at = &(*at)->next)
+			if (*at == w) {
+				*at = w->next;
+				break;
+			}
+		atomic_store_explicit(&w->idle, false, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&sched.nidle, 1, memory_order_relaxed);
+	}
+	unlock(&sched.lock);
+}
+
+/* Waits for events as the one who does. */
+static void be_poller(struct worker *w)
+{
+	struct coro_list due = { 0 };
+	cogo_time until = timer_first();
+
+	atomic_store_explicit(&sched.poller_deadline, until, memory_order_relaxed);
+	/* seq_cst: pairs with the fence in park.c. Either the one who arms a
+	 * timer sees our deadline and interrupts us, or we see its timer. */
+	atomic_thread_fence(memory_order_seq_cst);
+	until = timer_first();
+	if (atomic_load_explicit(&w->idle, memory_order_acquire))
+		poller_poll(until, NULL, &due);
+	atomic_store_explicit(&sched.poller, NULL, memory_order_release);
+	leave_idle(w);
+	if (until != COGO_FOREVER)
+		timer_run(sys_now(), &due);
+	monitor_activity();
+	if (due.n)
+		ready_all(&due);
+}
+
+static void go_idle(struct worker *w)
+{
+	struct worker *nobody = NULL;
+
+	stop_spinning(w);
+	atomic_store_explicit(&w->doze, 1, memory_order_relaxed);
+	lock(&sched.lock);
+	w->next = sched.idle;
+	sched.idle = w;
+	atomic_store_explicit(&w->idle, true, memory_order_relaxed);
+	atomic_fetch_add_explicit(&sched.nidle, 1, memory_order_relaxed);
+	unlock(&sched.lock);
+	/* seq_cst: pairs with the fence in ready.c's wake_worker (L3). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (loop_work_waits()) {
+		leave_idle(w);
+		return;
+	}
+	if (poller_started() &&
+	    atomic_compare_exchange_strong_explicit(&sched.poller, &nobody, w,
+						    memory_order_acq_rel,
+						    memory_order_relaxed)) {
+		be_poller(w);
+		return;
+	}
+	worker_doze(w, COGO_FOREVER);
+	leave_idle(w);
+	monitor_activity();
+}
+
+static struct coro *find_work(struct worker *w)
+{
+	struct coro *c;
+
+	for (;;) {
+		if (!atomic_load_explicit(&w->slot, memory_order_acquire))
+			be_spare(w);
+		look_around(w);
+		c = w->picks % LOOK_AROUND == 0 ? take_global(w) : NULL;
+		if (!c)
+			c = runq_pop(&w->runq);
+		if (!c)
+			c = take_global(w);
+		if (!c)
+			c = steal(w);
+		if (c)
+			break;
+		go_idle(w);
+	}
+	w->picks++;
+	if (w->spinning) {
+		stop_spinning(w);
+		if (loop_work_waits())
+			wake_worker();
+	}
+	return c;
+}
+
+void loop(struct worker *w)
+{
+	struct coro *c;
+
+	for (;;) {
+		c = find_work(w);
+		loop_switch(w, w->root, c, PARTING_NONE);
+		while (w->parting == PARTING_CALL) {
+			c = w->parted;
+			w->parting = PARTING_NONE;
+			w->call_result = w->call(w->call_arg);
+			loop_switch(w, w->root, c, PARTING_NONE);
+		}
+	}
+}

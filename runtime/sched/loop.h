@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/loop.h - what a worker does. */
+#ifndef COGO_SCHED_LOOP_H
+#define COGO_SCHED_LOOP_H
+
+#include "sched/worker.h"
+
+/* Runs coroutines for ever. On the worker's own stack. */
+_Noreturn void loop(struct worker *w);
+
+/* The next coroutine to run without asking anybody, or NULL: then the
+ * worker's own stack must look around. The worker's stack or its coroutine's. */
+struct coro *loop_pick(struct worker *w);
+
+/* Leaves `from`, which is to be parted from as `parting` says, for `to`.
+ * Returns when somebody switches back to `from`, perhaps on another worker. */
+void loop_switch(struct worker *w, struct coro *from, struct coro *to,
+		 enum parting parting);
+
+/* The first thing a new coroutine does: the other half of the switch. */
+void loop_arrive(struct coro *me);
+
+/* A slot came free because its worker blocks: somebody else shall have it if
+ * there is work, or nobody left who would poll. */
+void loop_give_slot(void);
+bool loop_take_slot(void);
+
+/* Whether anything is ready to run. A guess. */
+bool loop_work_waits(void);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/monitor.c - the one who notices.
+ *
+ * Stuck is a worker with a slot that has picked no coroutine since the last
+ * look and has either used most of the time between, or sleeps in the kernel.
+ * A worker that merely waits for a processor (on a busy or stolen machine) is
+ * neither, and keeps its slot. */
+#include "sched/monitor.h"
+#include "arch/tp.h"
+#include "base/fatal.h"
+#include "base/sys.h"
+#include "event/poller.h"
+#include "event/timer.h"
+#include "sched/block.h"
+#include "sched/loop.h"
+#include "sched/ready.h"
+#include "sched/worker.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define QUIET_TICKS	250	/* without a pick before it sleeps for good */
+#define TRIM_TICKS	100	/* between two walks over the parked */
+#define SECOND		1000000000
+
+static struct {
+	_Atomic uint32_t word;		/* futex: bumped by whoever wants us */
+	_Atomic uint32_t asleep;	/* for good, until activity */
+	_Atomic uint32_t wanted;	/* workers */
+	bool limit_said;
+} monitor;
+
+static void poke(void)
+{
+	atomic_fetch_add_explicit(&monitor.word, 1, memory_order_release);
+	sys_futex_wake(&monitor.word, 1);
+}
+
+void monitor_want_worker(void)
+{
+	if (atomic_exchange_explicit(&monitor.wanted, 1,
+				     memory_order_acq_rel) == 0)
+		poke();
+}
+
+void monitor_activity(void)
+{
+	if (likely(!atomic_load_explicit(&monitor.asleep, memory_order_relaxed)))
+		return;
+	if (atomic_exchange_explicit(&monitor.asleep, 0, memory_order_acq_rel))
+		poke();
+}
+
+static void make_wanted(void)
+{
+	if (!atomic_exchange_explicit(&monitor.wanted, 0, memory_order_acq_rel))
+		return;
+	if (atomic_load_explicit(&sched.nworkers, memory_order_relaxed) >=
+	    MONITOR_MOST_WORKERS) {
+		if (!monitor.limit_said)
+			cogo_warn("%d kernel threads are blocked at once, and "
+				  "that is the limit: the rest waits",
+				  MONITOR_MOST_WORKERS);
+		monitor.limit_said = true;
+		return;
+	}
+	if (!loop_take_slot())
+		return;
+	if (worker_add(true)) {
+		atomic_fetch_add_explicit(&sched.slots, 1, memory_order_acq_rel);
+		return;
+	}
+	/* One spare ahead: the next hand-off then needs only a wake. */
+	if (atomic_load_explicit(&sched.nspare, memory_order_relaxed) == 0)
+		worker_add(false);
+}
+
+/* CPU time of a kernel thread of ours. */
+static cogo_time cpu_of(int tid)
+{
+	/* The kernel's encoding of a thread's scheduler clock. */
+	clockid_t clock = (clockid_t)((~(unsigned)tid << 3) | 6);
+	struct timespec ts;
+
+	if (sys_call(SYS_clock_gettime, clock, &ts) != 0)
+		return 0;
+	return (cogo_time)ts.tv_sec * SECOND + ts.tv_nsec;
+}
+
+/* Whether it sleeps in the kernel (S or D), by its own word. */
+static bool sleeps(int tid)
+{
+	char path[64], buf[512], *p;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	if (sys_read_file(path, buf, sizeof(buf)) <= 0)
+		return false;
+	p = strrchr(buf, ')');
+	return p && (p[2] == 'S' || p[2] == 'D');
+}
+
+/* One worker; whether it made progress since the last look. */
+static bool look_at(struct worker *w)
+{
+	uint32_t picks = *(volatile uint32_t *)&w->picks;
+	cogo_time cpu, used;
+
+	if (!atomic_load_explicit(&w->slot, memory_order_relaxed) ||
+	    atomic_load_explicit(&w->idle, memory_order_relaxed) || !w->tid)
+		return false;
+	cpu = cpu_of(w->tid);
+	used = cpu - w->seen_cpu;
+	w->seen_cpu = cpu;
+	if (picks != w->seen_picks) {
+		w->seen_picks = picks;
+		return true;
+	}
+	if (used < MONITOR_TICK / 2 && !sleeps(w->tid))
+		return true;
+	/* Nothing waits and somebody polls: let it keep what it has. */
+	if (!loop_work_waits() &&
+	    atomic_load_explicit(&sched.poller, memory_order_relaxed))
+		return true;
+	if (atomic_load_explicit(&w->idle, memory_order_acquire) ||
+	    !atomic_exchange_explicit(&w->slot, false, memory_order_acq_rel))
+		return true;
+	block_note(atomic_load_explicit(&w->current, memory_order_relaxed),
+		   MONITOR_TICK);
+	loop_give_slot();
+	return true;
+}
+
+static bool look_at_all(void)
+{
+	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
+	bool busy = false;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct worker *w = atomic_load_explicit(&sched.workers[i],
+							memory_order_acquire);
+		if (w && look_at(w))
+			busy = true;
+	}
+	return busy;
+}
+
+/* In nobody's place: when workers are busy with other things. */
+static void serve(cogo_time now)
+{
+	struct coro_list due = { 0 };
+
+	if (timer_first() <= now)
+		timer_run(now, &due);
+	if (poller_started() &&
+	    !atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
+	    now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) >=
+		    MONITOR_TICK) {
+		atomic_store_explicit(&sched.last_poll, now,
+				      memory_order_relaxed);
+		poller_poll(0, NULL, &due);
+	}
+	if (due.n)
+		ready_all(&due);
+}
+
+/* Gives back the pages below the frames of a coroutine that has been parked
+ * since before the last walk. It is held meanwhile: who claims it leaves a
+ * mark, and we queue it. */
+static long trim(struct coro *c, void *arg)
+{
+	uint32_t s = CORO_PARKED;
+	const cogo_time *before = arg;
+
+	if (c->kind != CORO_KIND_CORO || c->trimmed || c->bound ||
+	    !c->stack.pool || c->since >= *before ||
+	    atomic_load_explicit(&c->state, memory_order_relaxed) != CORO_PARKED)
+		return 0;
+	if (!atomic_compare_exchange_strong_explicit(
+		    &c->state, &s, CORO_HELD, memory_order_acq_rel,
+		    memory_order_relaxed))
+		return 0;
+	stack_trim(&c->stack, c->sp);
+	c->trimmed = true;
+	s = CORO_HELD;
+	if (!atomic_compare_exchange_strong_explicit(
+		    &c->state, &s, CORO_PARKED, memory_order_acq_rel,
+		    memory_order_acquire)) {
+		invariant(s == CORO_HELD_WAKING);
+		ready_new(c);
+	}
+	return 0;
+}
+
+static void *monitor_main(void *arg UNUSED)
+{
+	unsigned quiet = 0, ticks = 0;
+	cogo_time now, walked = 0, walk;
+	uint32_t seen;
+
+	for (;;) {
+		seen = atomic_load_explicit(&monitor.word, memory_order_acquire);
+		now = sys_now();
+		make_wanted();
+		serve(now);
+		quiet = look_at_all() ? 0 : quiet + 1;
+		if (++ticks % TRIM_TICKS == 0) {
+			walk = (cogo_time)arch_cycles();
+			coro_each(trim, &walked);
+			walked = walk;
+		}
+		if (quiet > QUIET_TICKS) {
+			/* Set first, looked at once more after: whoever runs
+			 * between finds it set, and pokes. */
+			atomic_store_explicit(&monitor.asleep, 1,
+					      memory_order_seq_cst);
+			if (!look_at_all()) {
+				sys_futex_wait(&monitor.word, seen, COGO_FOREVER);
+				quiet = 0;
+			}
+			atomic_store_explicit(&monitor.asleep, 0,
+					      memory_order_relaxed);
+			continue;
+		}
+		sys_futex_wait(&monitor.word, seen, now + MONITOR_TICK);
+	}
+	return NULL;
+}
+
+int monitor_start(void)
+{
+	return worker_start_thread(monitor_main, NULL);
+}
+
+void monitor_fork_child(void)
+{
+	atomic_store_explicit(&monitor.wanted, 0, memory_order_relaxed);
+	atomic_store_explicit(&monitor.asleep, 0, memory_order_relaxed);
+}

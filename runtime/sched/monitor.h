@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/monitor.h - the one who notices.
+ *
+ * A kernel thread that looks every MONITOR_TICK while anything runs, and
+ * sleeps for good while nothing does. It takes slots from workers that are
+ * stuck, makes workers, polls and runs timers when nobody has, and gives back
+ * the stack pages of coroutines that have been parked for long. */
+#ifndef COGO_SCHED_MONITOR_H
+#define COGO_SCHED_MONITOR_H
+
+#include "coro/coro.h"
+
+#define MONITOR_TICK 10000000	/* ns */
+
+int monitor_start(void);
+
+/* A worker is needed and there is no spare. Any thread, signal handlers too. */
+void monitor_want_worker(void);
+
+/* Something runs again. Cheap when the monitor is awake. */
+void monitor_activity(void);
+
+void monitor_fork_child(void);
+
+/* How many workers may be made in all; the limit is said once when reached. */
+#define MONITOR_MOST_WORKERS 4000
+
+#endif

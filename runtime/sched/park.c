@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/park.c - the one primitive that everything that blocks is built on.
+ *
+ * A coroutine that waits:
+ *
+ *	RUNNING -> PARKING	still on its stack; a claimer leaves WAKING
+ *	PARKING -> PARKED	by the arriver, off the stack; a claimer queues it
+ *
+ * One that is bound stays on its stack: RUNNING -> PARKED, and the state is
+ * the futex it sleeps on.
+ *
+ * K1  each claim is followed by one ready(), and each wait that was claimed
+ *     by one return from park(): the state, once WAKING or RUNNING again, says
+ *     that ready() has been. So when park returns, no claimer is still about
+ *     to touch the coroutine.
+ * K2  the timer is disarmed before park returns, unless it was what claimed. */
+#include "sched/park.h"
+#include "base/fatal.h"
+#include "base/sys.h"
+#include "arch/tp.h"
+#include "coro/self.h"
+#include "event/poller.h"
+#include "event/timer.h"
+#include "sched/loop.h"
+#include "sched/monitor.h"
+#include "sched/ready.h"
+#include <errno.h>
+
+/* The poller sleeps until the deadline that was first when it lay down. */
+static void tell_poller(cogo_time deadline)
+{
+	/* seq_cst: pairs with the fence in loop.c's be_poller. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
+	    deadline < atomic_load_explicit(&sched.poller_deadline,
+					    memory_order_relaxed))
+		poller_interrupt();
+}
+
+/* Off the stack of me, until it is run again. */
+static void switch_out(struct coro *me, enum parting parting)
+{
+	struct worker *w = me->worker;
+	struct coro *next = loop_pick(w);
+
+	atomic_fetch_add_explicit(&w->switches, 1, memory_order_relaxed);
+	loop_switch(w, me, next ? next : w->root, parting);
+}
+
+/* Sleeps on the state until ready() has been. */
+static void sleep_bound(struct coro *me, uint64_t ticket, cogo_time deadline)
+{
+	uint32_t s = CORO_RUNNING;
+
+	if (!atomic_compare_exchange_strong_explicit(
+		    &me->state, &s, CORO_PARKED, memory_order_acq_rel,
+		    memory_order_acquire))
+		goto woken;
+	while (atomic_load_explicit(&me->state, memory_order_acquire) ==
+	       CORO_PARKED) {
+		int r = sys_futex_wait(&me->state, CORO_PARKED, deadline);
+
+		if (r != -ETIMEDOUT)
+			continue;
+		deadline = COGO_FOREVER;
+		if (!wait_claim(me, ticket, WAIT_TIMED_OUT))
+			continue;	/* somebody has it: its ready comes */
+		atomic_store_explicit(&me->state, CORO_RUNNING,
+				      memory_order_relaxed);
+		return;
+	}
+	return;
+woken:
+	invariant(s == CORO_WAKING);
+	atomic_store_explicit(&me->state, CORO_RUNNING, memory_order_relaxed);
+}
+
+static void sleep_unbound(struct coro *me, uint64_t ticket, cogo_time deadline)
+{
+	uint32_t s = CORO_RUNNING;
+	bool first = false, timed = deadline != COGO_FOREVER;
+
+	if (timed) {
+		if (timer_arm(me, me->worker->index, deadline, ticket, &first)) {
+			/* No memory for the heap: what can still be kept is the
+			 * promise not to sleep past the deadline. */
+			cogo_warn("no memory for a timer; a wait ends early");
+			if (wait_claim(me, ticket, WAIT_TIMED_OUT))
+				return;
+			timed = false;
+		}
+		if (first)
+			tell_poller(deadline);
+	}
+	if (atomic_compare_exchange_strong_explicit(
+		    &me->state, &s, CORO_PARKING, memory_order_acq_rel,
+		    memory_order_acquire)) {
+		switch_out(me, PARTING_PARK);
+	} else {
+		/* Claimed and readied before we left. */
+		invariant(s == CORO_WAKING);
+		atomic_store_explicit(&me->state, CORO_RUNNING,
+				      memory_order_relaxed);
+	}
+	if (timed && wait_result(me) != WAIT_TIMED_OUT)
+		timer_disarm(me);
+}
+
+enum wait_outcome park(struct coro *me, uint64_t ticket, enum why why,
+		       cogo_time deadline)
+{
+	me->why = why;
+	me->since = (cogo_time)arch_cycles();
+	if (me->bound)
+		sleep_bound(me, ticket, deadline);
+	else
+		sleep_unbound(me, ticket, deadline);
+	me->why = WHY_NOTHING;
+	me->what = NULL;
+	me->fd = -1;
+	return wait_result(me);
+}
+
+enum wait_outcome park_cancel(struct coro *me, uint64_t ticket)
+{
+	if (wait_claim(me, ticket, WAIT_NONE))
+		return WAIT_NONE;
+	return park(me, ticket, WHY_NOTHING, COGO_FOREVER);
+}
+
+enum wait_outcome park_until(struct coro *me, enum why why, cogo_time deadline)
+{
+	return park(me, wait_open(me), why, deadline);
+}
+
+void park_yield(struct coro *me)
+{
+	struct worker *w = me->worker;
+	struct coro *next;
+
+	if (me->bound) {
+		sys_call(SYS_sched_yield);
+		return;
+	}
+	next = loop_pick(w);
+	/* Alone and in no need to look around: nobody to yield to. */
+	if (!next && w->picks % 64 != 0 &&
+	    atomic_load_explicit(&w->slot, memory_order_relaxed) &&
+	    !atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
+		return;
+	atomic_fetch_add_explicit(&w->switches, 1, memory_order_relaxed);
+	loop_switch(w, me, next ? next : w->root, PARTING_YIELD);
+}
+
+void park_exit(struct coro *me)
+{
+	switch_out(me, PARTING_EXIT);
+	cogo_throw("coroutine %llu ran after its end",
+		   (unsigned long long)me->id);
+}
+
+void park_begin(struct coro *me)
+{
+	if (me->tp)
+		self_set(me);
+	loop_arrive(me);
+}

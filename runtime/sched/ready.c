@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/ready.c - a wait is over: on to a run queue.
+ *
+ * A sleeping worker must not be missed, and a running one need not be
+ * disturbed. As in Go's scheduler: at most one worker at a time is woken to
+ * search ("spinning"); it wakes the next when it has found something.
+ *
+ *	waker: push; fence; read nidle, spinning
+ *	sleeper: nidle++ (or spinning--); fence; read all queues; sleep
+ *
+ * Whichever fence comes second sees the other's write: either the waker finds
+ * an idle worker, or the worker finds the work. */
+#include "sched/ready.h"
+#include "base/fatal.h"
+#include "base/sys.h"
+#include "coro/self.h"
+#include "event/poller.h"
+#include "sched/monitor.h"
+#include "sched/worker.h"
+
+/* Under sched.lock. The poller last: others are cheaper to wake, and it had
+ * better stay where it is. */
+static struct worker *take_idle(void)
+{
+	struct worker **at = &sched.idle, *w;
+
+	if (!*at)
+		return NULL;
+	if (*at == atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
+	    (*at)->next)
+		at = &(*at)->next;
+	w = *at;
+	*at = w->next;
+	atomic_store_explicit(&w->idle, false, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&sched.nidle, 1, memory_order_relaxed);
+	w->spinning = true;
+	return w;
+}
+
+static bool take_slot(void)
+{
+	int32_t n = atomic_load_explicit(&sched.slots, memory_order_relaxed);
+
+	while (n > 0)
+		if (atomic_compare_exchange_weak_explicit(
+			    &sched.slots, &n, n - 1, memory_order_acq_rel,
+			    memory_order_relaxed))
+			return true;
+	return false;
+}
+
+/* A spare takes the slot that the caller has taken; when there is none, the
+ * monitor makes one. */
+static void start_spare(void)
+{
+	struct worker *w;
+
+	lock(&sched.lock);
+	w = sched.spare;
+	if (w) {
+		sched.spare = w->next;
+		w->spinning = true;
+		atomic_fetch_sub_explicit(&sched.nspare, 1, memory_order_relaxed);
+	}
+	unlock(&sched.lock);
+	if (!w) {
+		atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
+		atomic_fetch_add_explicit(&sched.slots, 1, memory_order_acq_rel);
+		monitor_want_worker();
+		return;
+	}
+	atomic_store_explicit(&w->slot, true, memory_order_release);
+	worker_wake(w);
+}
+
+void wake_worker(void)
+{
+	uint32_t none = 0;
+	struct worker *w;
+
+	/* seq_cst: pairs with the fence in loop.c's go_idle. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0 &&
+	    atomic_load_explicit(&sched.slots, memory_order_relaxed) <= 0)
+		return;
+	if (atomic_load_explicit(&sched.spinning, memory_order_relaxed) ||
+	    !atomic_compare_exchange_strong_explicit(
+		    &sched.spinning, &none, 1, memory_order_acq_rel,
+		    memory_order_relaxed))
+		return;
+	lock(&sched.lock);
+	w = take_idle();
+	unlock(&sched.lock);
+	if (w) {
+		if (atomic_load_explicit(&sched.poller, memory_order_acquire) == w)
+			poller_interrupt();
+		worker_wake(w);
+		return;
+	}
+	if (take_slot()) {
+		start_spare();
+		return;
+	}
+	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
+}
+
+static void push_global(struct coro_list *l)
+{
+	struct coro *c;
+
+	lock(&sched.lock);
+	atomic_fetch_add_explicit(&sched.nglobal, l->n, memory_order_relaxed);
+	while ((c = coro_list_pop(l)))
+		coro_list_push(&sched.global, c);
+	unlock(&sched.lock);
+}
+
+void ready_global(struct coro *c)
+{
+	struct coro_list l = { 0 };
+
+	coro_list_push(&l, c);
+	push_global(&l);
+}
+
+/* The worker whose queue the caller may fill, or NULL. */
+static struct worker *own_worker(void)
+{
+	struct coro *me = self();
+
+	if (!me || !me->worker)
+		return NULL;
+	if (me->bound && me->kind != CORO_KIND_ROOT)
+		return NULL;
+	return me->worker;
+}
+
+static void push(struct worker *w, struct coro *c, bool next)
+{
+	struct coro_list spill = { 0 };
+
+	if (!w) {
+		ready_global(c);
+		return;
+	}
+	if (next)
+		runq_push_next(&w->runq, c, &spill);
+	else
+		runq_push(&w->runq, c, &spill);
+	if (spill.n)
+		push_global(&spill);
+}
+
+/* Moves c out of its wait. True when the caller shall queue it; false when
+ * whoever has its stack will, or when it needs no queue. */
+static bool settle(struct coro *c)
+{
+	uint32_t s = atomic_load_explicit(&c->state, memory_order_acquire);
+	uint32_t to;
+
+	for (;;) {
+		switch (s) {
+		case CORO_PARKED:
+			to = c->bound ? CORO_RUNNING : CORO_READY;
+			break;
+		case CORO_RUNNING:
+		case CORO_PARKING:
+			to = CORO_WAKING;
+			break;
+		case CORO_HELD:
+			to = CORO_HELD_WAKING;
+			break;
+		default:
+			cogo_throw("coroutine %llu made ready in state %u",
+				   (unsigned long long)c->id, s);
+		}
+		if (atomic_compare_exchange_weak_explicit(
+			    &c->state, &s, to, memory_order_acq_rel,
+			    memory_order_acquire))
+			break;
+	}
+	if (to == CORO_RUNNING)
+		sys_futex_wake(&c->state, 1);
+	return to == CORO_READY;
+}
+
+void ready(struct coro *c)
+{
+	if (!settle(c))
+		return;
+	push(own_worker(), c, true);
+	wake_worker();
+}
+
+void ready_all(struct coro_list *l)
+{
+	struct worker *w = own_worker();
+	struct coro *c;
+	uint32_t n = 0;
+
+	while ((c = coro_list_pop(l)))
+		if (settle(c)) {
+			push(w, c, false);
+			n++;
+		}
+	if (n)
+		wake_worker();
+}
+
+void ready_new(struct coro *c)
+{
+	atomic_store_explicit(&c->state, CORO_READY, memory_order_release);
+	push(own_worker(), c, false);
+	wake_worker();
+}

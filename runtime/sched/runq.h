@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/runq.h - a worker's queue of ready coroutines.
+ *
+ * A ring that its owner fills at the tail and everybody empties at the head,
+ * and before it one slot for the coroutine that was readied last, so that two
+ * who talk to each other stay on one worker and in one cache. The ring is the
+ * one of Go's scheduler: it needs no lock, and a full one spills half. */
+#ifndef COGO_SCHED_RUNQ_H
+#define COGO_SCHED_RUNQ_H
+
+#include "coro/coro.h"
+
+#define RUNQ_SIZE 256u
+
+struct runq {
+	_Atomic uint32_t head;		/* anyone, by compare-and-swap */
+	_Atomic uint32_t tail;		/* owner only */
+	_Atomic(struct coro *) next;	/* anyone, by exchange */
+	uint32_t next_run;		/* owner: turns in a row for next */
+	_Atomic(struct coro *) ring[RUNQ_SIZE];
+};
+
+/* Puts c at the tail; when the ring is full, moves half of it and c to spill.
+ * Owner only. */
+void runq_push(struct runq *q, struct coro *c, struct coro_list *spill);
+
+/* Puts c into the next slot; who was there goes to the tail. Owner only. */
+void runq_push_next(struct runq *q, struct coro *c, struct coro_list *spill);
+
+/* The coroutine to run now, or NULL. Owner only. */
+struct coro *runq_pop(struct runq *q);
+
+/* Takes half of `from` into `to` (the caller's own) and returns one of them.
+ * The next slot goes only when the ring is empty and take_next is set. */
+struct coro *runq_steal(struct runq *to, struct runq *from, bool take_next);
+
+/* How many wait; from outside a guess. */
+uint32_t runq_length(const struct runq *q);
+
+#endif

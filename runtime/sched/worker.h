@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/worker.h - a kernel thread that runs coroutines.
+ *
+ * There are as many slots as the process shall keep processors busy; a worker
+ * runs coroutines while it holds one. A worker that blocks in the kernel, or
+ * computes without end, loses its slot to another and goes on with what it
+ * does; when it comes back to a scheduling point and finds no slot free, it
+ * joins the spares. Nothing else is taken from it, and nothing it has is out
+ * of the others' reach: they steal from its queue, run its timers, poll.
+ *
+ * A kernel thread that ever ran a coroutine never exits (PR_SET_PDEATHSIG and
+ * io_uring requests of its coroutines would fire with it). */
+#ifndef COGO_SCHED_WORKER_H
+#define COGO_SCHED_WORKER_H
+
+#include "base/lock.h"
+#include "coro/coro.h"
+#include "sched/runq.h"
+
+#define WORKERS_MAX 4096
+
+struct worker {
+	/* Owner only. */
+	struct coro *root;	/* the thread's own stack and storage */
+	struct coro *parted;	/* whoever just left its stack … */
+	enum parting parting;	/* … and what to do for it */
+	uint32_t picks;		/* coroutines run: who looks for a stuck worker
+				 * compares it */
+	uint32_t index;
+	uint64_t kernel_mask;	/* the thread's signal mask */
+	long (*call)(void *);	/* on_worker's */
+	void *call_arg;
+	long call_result;
+
+	struct runq runq CACHE_ALIGN;
+
+	_Atomic bool slot CACHE_ALIGN;	/* whoever swaps it to false owns it */
+	_Atomic bool idle;	/* on the list of idle workers */
+	_Atomic uint32_t doze;	/* futex: 1 asleep */
+	_Atomic(struct coro *) current;	/* for those who look in */
+	struct worker *next;	/* idle or spare list; under sched.lock */
+	bool spinning;		/* owner; set by a waker before it wakes us */
+	int tid;
+	/* The monitor's notes. */
+	uint32_t seen_picks;
+	cogo_time seen_cpu;
+
+	_Atomic uint64_t switches, steals, blocks;
+};
+
+struct sched {
+	uint32_t target;		/* slots in all */
+	_Atomic int32_t slots;		/* free ones */
+	_Atomic uint32_t nidle, nspare, spinning;
+	_Atomic uint32_t nglobal;
+	_Atomic(struct worker *) poller;	/* waits for events now */
+	_Atomic cogo_time poller_deadline;
+	_Atomic cogo_time last_poll;
+
+	struct lock lock CACHE_ALIGN;
+	struct worker *idle, *spare;	/* under lock */
+	struct coro_list global;	/* under lock */
+
+	_Atomic uint32_t nworkers;
+	_Atomic(struct worker *) workers[WORKERS_MAX];
+	bool started;
+};
+extern struct sched sched;
+
+/* Makes a kernel thread that runs entry(w). Set from boot.c: the thread must
+ * be one that libc knows, so it is made by libc's pthread_create. 0 or -errno. */
+typedef int (*worker_start_fn)(void *(*entry)(void *), void *arg);
+void worker_use(worker_start_fn start);
+
+/* One more worker, holding a slot if `slot`, else a spare. Never on a
+ * coroutine. 0 or -errno. */
+int worker_add(bool slot);
+int worker_start_thread(void *(*entry)(void *), void *arg);
+
+/* In the child of a fork: no worker, no work. */
+void sched_fork_child(void);
+
+/* Sleeps until worker_wake. Owner only. */
+void worker_doze(struct worker *w, cogo_time deadline);
+void worker_wake(struct worker *w);
+
+#endif
