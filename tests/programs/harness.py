@@ -152,7 +152,8 @@ def need(**programs):
         except (OSError, subprocess.TimeoutExpired) as error:
             why = str(error)
     if missing():
-        skip(f"{', '.join(missing())} cannot be had from Debian:\n{why}")
+        print(why)
+        skip(f"{', '.join(missing())} cannot be had with apt-get, see above")
 
 
 def which(program):
@@ -401,10 +402,18 @@ class Run:
         return (prefix if self.under and not bare else []) + [program] + argv[1:]
 
     def start(
-        self, *argv, env=None, stdin=subprocess.DEVNULL, bare=False, cwd=None
+        self,
+        *argv,
+        env=None,
+        stdin=subprocess.DEVNULL,
+        stdout=None,
+        bare=False,
+        cwd=None,
+        prefix=(),
     ):
         """Starts a program; its output goes to files, read with out()
-        and err().  bare=True: a helper, not under cogo-run in any mode."""
+        and err().  bare=True: a helper, not under cogo-run in any mode.
+        prefix: a command that arranges something and then becomes ours."""
         self.count += 1
         name = os.path.basename(argv[0])
         out, err = (
@@ -412,11 +421,11 @@ class Run:
         )
         with open(out, "wb") as to_out, open(err, "wb") as to_err:
             popen = subprocess.Popen(
-                self.command(argv, bare),
+                [*prefix, *self.command(argv, bare)],
                 cwd=cwd or self.dir,
                 env=self.environment(env),
                 stdin=stdin,
-                stdout=to_out,
+                stdout=stdout or to_out,
                 stderr=to_err,
                 start_new_session=True,
             )
