@@ -90,6 +90,11 @@ void fdtab_forked(void)
 	atomic_fetch_add_explicit(&epoch, 1, memory_order_relaxed);
 }
 
+bool fdtab_ours(int fd)
+{
+	return get(fd) & OURS;
+}
+
 bool fdtab_nonblocking(int fd)
 {
 	uint32_t f = get(fd);

@@ -20,6 +20,9 @@ void fdtab_shared(int fd);
 /* Nothing in the table is ours alone any more. */
 void fdtab_forked(void);
 
+/* Nobody but this process has the description. */
+bool fdtab_ours(int fd);
+
 /* The program's own O_NONBLOCK on the description. */
 bool fdtab_nonblocking(int fd);
 void fdtab_set_nonblocking(int fd, bool on);

@@ -8,10 +8,16 @@
 #include "hook/io.h"
 #include "base/conf.h"
 #include "hook/real.h"
+#include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
+#include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+/* Fortified entry points, which no header declares for us. */
+ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
+ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t offset, size_t room);
 
 #ifndef RWF_NOWAIT
 #define RWF_NOWAIT 8
@@ -210,4 +216,223 @@ HOOKED ssize_t writev(int fd, const struct iovec *iov, int n)
 	if (!me)
 		return REAL(writev)(fd, iov, n);
 	return gate_return(do_writev(me, fd, iov, n, -1, 0));
+}
+
+/* pread and pwrite never block on what they are for, files; on anything else
+ * they fail with ESPIPE. */
+HOOKED ssize_t pread64(int fd, void *buf, size_t n, off64_t offset)
+{
+	struct coro *me = gate_coro();
+	struct iovec iov = { buf, n };
+
+	if (!me || offset < 0)
+		return REAL(pread64)(fd, buf, n, offset);
+	return gate_return(do_readv(me, fd, &iov, 1, offset, 0));
+}
+ALIAS(pread, pread64);
+ALIAS(__pread64, pread64);
+
+HOOKED ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t offset)
+{
+	struct coro *me = gate_coro();
+	struct iovec iov = { (void *)buf, n };
+
+	if (!me || offset < 0)
+		return REAL(pwrite64)(fd, buf, n, offset);
+	return gate_return(do_writev(me, fd, &iov, 1, offset, 0));
+}
+ALIAS(pwrite, pwrite64);
+ALIAS(__pwrite64, pwrite64);
+
+HOOKED ssize_t preadv64v2(int fd, const struct iovec *iov, int n,
+			  off64_t offset, int flags)
+{
+	struct coro *me = gate_coro();
+
+	if (!me || offset < -1)
+		return REAL(preadv64v2)(fd, iov, n, offset, flags);
+	return gate_return(do_readv(me, fd, iov, n, offset, flags));
+}
+ALIAS(preadv2, preadv64v2);
+
+HOOKED ssize_t pwritev64v2(int fd, const struct iovec *iov, int n,
+			   off64_t offset, int flags)
+{
+	struct coro *me = gate_coro();
+
+	if (!me || offset < -1)
+		return REAL(pwritev64v2)(fd, iov, n, offset, flags);
+	return gate_return(do_writev(me, fd, iov, n, offset, flags));
+}
+ALIAS(pwritev2, pwritev64v2);
+
+HOOKED ssize_t preadv64(int fd, const struct iovec *iov, int n, off64_t offset)
+{
+	struct coro *me = gate_coro();
+
+	if (!me || offset < 0)
+		return REAL(preadv64)(fd, iov, n, offset);
+	return gate_return(do_readv(me, fd, iov, n, offset, 0));
+}
+ALIAS(preadv, preadv64);
+
+HOOKED ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t offset)
+{
+	struct coro *me = gate_coro();
+
+	if (!me || offset < 0)
+		return REAL(pwritev64)(fd, iov, n, offset);
+	return gate_return(do_writev(me, fd, iov, n, offset, 0));
+}
+ALIAS(pwritev, pwritev64);
+
+/* The fortified forms check the buffer and go on as the plain ones. */
+HOOKED ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
+{
+	if (n > room)
+		return REAL(__read_chk)(fd, buf, n, room);
+	return read(fd, buf, n);
+}
+
+HOOKED ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t offset,
+			     size_t room)
+{
+	if (n > room)
+		return REAL(__pread64_chk)(fd, buf, n, offset, room);
+	return pread64(fd, buf, n, offset);
+}
+ALIAS(__pread_chk, __pread64_chk);
+
+HOOKED int eventfd_read(int fd, eventfd_t *value)
+{
+	return read(fd, value, sizeof(*value)) == sizeof(*value) ? 0 : -1;
+}
+
+HOOKED int eventfd_write(int fd, eventfd_t value)
+{
+	return write(fd, &value, sizeof(value)) == sizeof(value) ? 0 : -1;
+}
+
+/* Moving bytes from one descriptor to another inside the kernel. Each side may
+ * block, and SPLICE_F_NONBLOCK does not keep a full socket from it; so both
+ * are waited for first, and the call is made as a declared hand-off: it seldom
+ * blocks then, and when it does, nobody waits with it. */
+struct move {
+	int in, out;
+	long nr;
+	long a[6];
+	bool nonblocking;
+};
+
+static int wait_ready(struct coro *me, int fd, int dir, enum why why)
+{
+	struct fd_wait w = FD_WAIT(fd, dir);
+	struct pollfd p = { .fd = fd, .events = dir == POLLER_IN ? POLLIN : POLLOUT };
+	struct timespec zero;
+	int r = 0;
+	long n;
+
+	for (;;) {
+		if (fd_sample(&w)) {
+			n = 0;
+		} else {
+			zero = (struct timespec){ 0, 0 };
+			n = sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8);
+		}
+		if (n != 0 || fdtab_nonblocking(fd))
+			break;
+		r = fd_wait(&w, io_deadline(fd, dir), why);
+		if (r == -EINTR || r == -ECANCELED)
+			r = gate_interrupted(me, true);
+		if (r)
+			break;
+	}
+	fd_done(&w);
+	return r == -EINTR ? r : 0;
+}
+
+static long do_move(struct coro *me, const struct move *m)
+{
+	long r = 0;
+
+	door_enter(me);
+	if (!m->nonblocking) {
+		r = wait_ready(me, m->in, POLLER_IN, WHY_READ);
+		if (r == 0)
+			r = wait_ready(me, m->out, POLLER_OUT, WHY_WRITE);
+	}
+	if (r == 0) {
+		block_enter(me, WHY_WRITE);
+		r = sys_call(m->nr, m->a[0], m->a[1], m->a[2], m->a[3], m->a[4],
+			     m->a[5]);
+		block_exit(me);
+	}
+	door_leave(me);
+	return r;
+}
+
+HOOKED ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
+{
+	struct coro *me = gate_coro();
+	size_t done = 0;
+	long r;
+
+	if (!me)
+		return REAL(sendfile64)(out, in, offset, n);
+	/* A blocking sendfile goes on until it has sent all or meets the end:
+	 * a piece at a time, so that a slow receiver is waited for here. */
+	do {
+		size_t piece = n - done < 1 << 16 ? n - done : 1 << 16;
+		struct move m = { in, out, SYS_sendfile,
+				  { out, in, (long)offset, (long)piece },
+				  fdtab_nonblocking(out) };
+
+		r = do_move(me, &m);
+		if (r > 0)
+			done += (size_t)r;
+	} while (r > 0 && done < n && !fdtab_nonblocking(out));
+	return done ? (ssize_t)done : gate_return(r);
+}
+ALIAS(sendfile, sendfile64);
+
+HOOKED ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off,
+		      size_t n, unsigned flags)
+{
+	struct coro *me = gate_coro();
+	struct move m = { in, out, SYS_splice,
+			  { in, (long)in_off, out, (long)out_off, (long)n, flags },
+			  flags & SPLICE_F_NONBLOCK };
+
+	return me ? gate_return(do_move(me, &m))
+		  : REAL(splice)(in, in_off, out, out_off, n, flags);
+}
+
+HOOKED ssize_t tee(int in, int out, size_t n, unsigned flags)
+{
+	struct coro *me = gate_coro();
+	struct move m = { in, out, SYS_tee, { in, out, (long)n, flags },
+			  flags & SPLICE_F_NONBLOCK };
+
+	return me ? gate_return(do_move(me, &m)) : REAL(tee)(in, out, n, flags);
+}
+
+HOOKED ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned flags)
+{
+	struct coro *me = gate_coro();
+	struct move m = { -1, fd, SYS_vmsplice, { fd, (long)iov, (long)n, flags },
+			  true };
+
+	return me ? gate_return(do_move(me, &m)) : REAL(vmsplice)(fd, iov, n, flags);
+}
+
+HOOKED ssize_t copy_file_range(int in, off64_t *in_off, int out,
+			       off64_t *out_off, size_t n, unsigned flags)
+{
+	struct coro *me = gate_coro();
+	struct move m = { in, out, SYS_copy_file_range,
+			  { in, (long)in_off, out, (long)out_off, (long)n, flags },
+			  true };
+
+	return me ? gate_return(do_move(me, &m))
+		  : REAL(copy_file_range)(in, in_off, out, out_off, n, flags);
 }

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* hook/socket.c - sockets: MSG_DONTWAIT asks the kernel not to block this once. */
+#include "base/lock.h"
+#include "hook/file.h"
 #include "hook/io.h"
 #include "hook/real.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* Fortified entry points, which no header declares for us. */
+ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags);
+ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t room,
+		       int flags, __SOCKADDR_ARG addr, socklen_t *restrict len);
 
 struct recvfrom_arg {
 	void *buf;
@@ -34,14 +41,40 @@ static const struct io_op recvfrom_op = {
 	try_recvfrom, block_recvfrom, POLLER_IN, WHY_READ, true,
 };
 
+static bool is_stream(int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       type == SOCK_STREAM;
+}
+
+/* MSG_DONTWAIT takes the patience out of MSG_WAITALL: a stream is read on
+ * until all has come. */
 static long do_recvfrom(struct coro *me, int fd, void *buf, size_t n, int flags,
 			struct sockaddr *addr, socklen_t *len)
 {
 	struct recvfrom_arg a = { buf, n, flags, addr, len };
+	size_t done;
+	long r;
 
 	if (flags & (MSG_DONTWAIT | MSG_ERRQUEUE))
 		return sys_call(SYS_recvfrom, fd, buf, n, flags, addr, len);
-	return io_run(me, fd, &recvfrom_op, &a);
+	r = io_run(me, fd, &recvfrom_op, &a);
+	if (r <= 0 || !(flags & MSG_WAITALL) || (flags & MSG_PEEK) ||
+	    (size_t)r == n || !is_stream(fd) || fdtab_nonblocking(fd))
+		return r;
+	a.addr = NULL;
+	a.len = NULL;
+	for (done = (size_t)r; done < n; done += (size_t)r) {
+		a.buf = (char *)buf + done;
+		a.n = n - done;
+		r = io_run(me, fd, &recvfrom_op, &a);
+		if (r <= 0)
+			break;
+	}
+	return (long)done;
 }
 
 struct sendto_arg {
@@ -114,19 +147,442 @@ HOOKED ssize_t send(int fd, const void *buf, size_t n, int flags)
 }
 ALIAS(__send, send);
 
+HOOKED ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags,
+			__SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	struct coro *me = gate_coro();
+
+	if (!me)
+		return REAL(recvfrom)(fd, buf, n, flags, addr, len);
+	return gate_return(do_recvfrom(me, fd, buf, n, flags, addr.__sockaddr__,
+				       len));
+}
+
+HOOKED ssize_t sendto(int fd, const void *buf, size_t n, int flags,
+		      __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	struct coro *me = gate_coro();
+
+	if (!me)
+		return REAL(sendto)(fd, buf, n, flags, addr, len);
+	return gate_return(do_sendto(me, fd, buf, n, flags, addr.__sockaddr__,
+				     len));
+}
+
+HOOKED ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
+{
+	if (n > room)
+		return REAL(__recv_chk)(fd, buf, n, room, flags);
+	return recv(fd, buf, n, flags);
+}
+
+HOOKED ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t room,
+			      int flags, __SOCKADDR_ARG addr,
+			      socklen_t *restrict len)
+{
+	if (n > room)
+		return REAL(__recvfrom_chk)(fd, buf, n, room, flags, addr, len);
+	return recvfrom(fd, buf, n, flags, addr, len);
+}
+
+struct msg_arg {
+	struct msghdr *msg;
+	int flags;
+};
+
+static long try_recvmsg(int fd, const void *arg)
+{
+	const struct msg_arg *a = arg;
+
+	return sys_call(SYS_recvmsg, fd, a->msg, a->flags | MSG_DONTWAIT);
+}
+
+static long block_recvmsg(int fd, const void *arg)
+{
+	const struct msg_arg *a = arg;
+
+	return sys_call(SYS_recvmsg, fd, a->msg, a->flags);
+}
+
+static const struct io_op recvmsg_op = {
+	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true,
+};
+
+/* Descriptors that came with a message are new numbers, shared with whoever
+ * sent them. */
+static void note_passed(const struct msghdr *msg)
+{
+	struct cmsghdr *c;
+
+	if (!msg->msg_controllen)
+		return;
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++)
+			file_came(((const int *)CMSG_DATA(c))[i]);
+	}
+}
+
+/* Whoever gets descriptors from us shares their flags with us. */
+static void note_passing(const struct msghdr *msg)
+{
+	struct cmsghdr *c;
+
+	if (!msg || !msg->msg_controllen)
+		return;
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++)
+			fdtab_shared(((const int *)CMSG_DATA(c))[i]);
+	}
+}
+
+/* The rest of a message that a stream gave, or took, only in part. */
+static long go_on(struct coro *me, int fd, const struct io_op *op,
+		     struct msghdr *msg, int flags, long got)
+{
+	struct iovec left[16];
+	struct msghdr more = { .msg_iov = left };
+	struct msg_arg a = { &more, flags };
+	size_t skip, want = 0;
+	long r;
+
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		want += msg->msg_iov[i].iov_len;
+	while (got > 0 && (size_t)got < want) {
+		skip = (size_t)got;
+		more.msg_iovlen = 0;
+		for (size_t i = 0; i < msg->msg_iovlen &&
+				   more.msg_iovlen < ARRAY_SIZE(left); i++) {
+			struct iovec *v = &msg->msg_iov[i];
+
+			if (skip >= v->iov_len) {
+				skip -= v->iov_len;
+				continue;
+			}
+			left[more.msg_iovlen++] = (struct iovec){
+				(char *)v->iov_base + skip, v->iov_len - skip };
+			skip = 0;
+		}
+		r = io_run(me, fd, op, &a);
+		if (r <= 0)
+			break;
+		got += r;
+	}
+	return got;
+}
+
+static long do_recvmsg(struct coro *me, int fd, struct msghdr *msg, int flags)
+{
+	struct msg_arg a = { msg, flags };
+	long r;
+
+	if (flags & (MSG_DONTWAIT | MSG_ERRQUEUE))
+		return sys_call(SYS_recvmsg, fd, msg, flags);
+	r = io_run(me, fd, &recvmsg_op, &a);
+	if (r > 0 && (flags & MSG_WAITALL) && !(flags & MSG_PEEK) &&
+	    !msg->msg_controllen && is_stream(fd) && !fdtab_nonblocking(fd))
+		r = go_on(me, fd, &recvmsg_op, msg, flags, r);
+	return r;
+}
+
+HOOKED ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct coro *me = gate_coro();
+	ssize_t r;
+
+	if (!me) {
+		r = REAL(recvmsg)(fd, msg, flags);
+	} else {
+		r = gate_return(do_recvmsg(me, fd, msg, flags));
+	}
+	if (r >= 0)
+		note_passed(msg);
+	return r;
+}
+
+static long try_sendmsg(int fd, const void *arg)
+{
+	const struct msg_arg *a = arg;
+
+	return sys_call(SYS_sendmsg, fd, a->msg, a->flags | MSG_DONTWAIT);
+}
+
+static long block_sendmsg(int fd, const void *arg)
+{
+	const struct msg_arg *a = arg;
+
+	return sys_call(SYS_sendmsg, fd, a->msg, a->flags);
+}
+
+static const struct io_op sendmsg_op = {
+	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true,
+};
+
+static long do_sendmsg(struct coro *me, int fd, const struct msghdr *msg,
+		       int flags)
+{
+	struct msg_arg a = { (struct msghdr *)msg, flags };
+	long r, first;
+
+	if (flags & MSG_DONTWAIT)
+		return sys_call(SYS_sendmsg, fd, msg, flags);
+	first = io_run(me, fd, &sendmsg_op, &a);
+	if (first <= 0 || fdtab_nonblocking(fd))
+		return first;
+	/* What a stream did not take at once; control data went with the
+	 * first byte. */
+	r = go_on(me, fd, &sendmsg_op, (struct msghdr *)msg, flags, first);
+	return r;
+}
+
+HOOKED ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct coro *me = gate_coro();
+
+	note_passing(msg);
+	if (!me)
+		return REAL(sendmsg)(fd, msg, flags);
+	return gate_return(do_sendmsg(me, fd, msg, flags));
+}
+
+/* The first message is waited for; the rest are what is there, or with
+ * MSG_WAITFORONE not given, waited for one by one until the time is up (which
+ * the kernel, too, looks at only between messages). */
+HOOKED int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags,
+		    struct timespec *timeout)
+{
+	struct coro *me = gate_coro();
+	cogo_time until = COGO_FOREVER;
+	unsigned got = 0;
+	long r = 0;
+
+	if (!me)
+		return REAL(recvmmsg)(fd, v, n, flags, timeout);
+	if (timeout) {
+		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 ||
+		    timeout->tv_nsec >= 1000000000)
+			return (int)gate_return(-EINVAL);
+		until = sys_now() + timeout->tv_sec * 1000000000ll +
+			timeout->tv_nsec;
+	}
+	while (got < n) {
+		r = do_recvmsg(me, fd, &v[got].msg_hdr, flags & ~MSG_WAITFORONE);
+		if (r < 0)
+			break;
+		v[got].msg_len = (unsigned)r;
+		note_passed(&v[got].msg_hdr);
+		got++;
+		if (flags & MSG_WAITFORONE)
+			flags |= MSG_DONTWAIT;
+		if (until != COGO_FOREVER && sys_now() >= until)
+			break;
+		if (v[got - 1].msg_hdr.msg_flags & MSG_OOB)
+			break;
+	}
+	if (timeout) {
+		cogo_time left = until - sys_now();
+
+		if (left < 0)
+			left = 0;
+		*timeout = (struct timespec){ left / 1000000000, left % 1000000000 };
+	}
+	return got ? (int)got : (int)gate_return(r);
+}
+
+HOOKED int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
+{
+	struct coro *me = gate_coro();
+	unsigned sent = 0;
+	long r = 0;
+
+	for (unsigned i = 0; i < n && i < 1024; i++)
+		note_passing(&v[i].msg_hdr);
+	if (!me)
+		return REAL(sendmmsg)(fd, v, n, flags);
+	while (sent < n && sent < 1024) {
+		r = do_sendmsg(me, fd, &v[sent].msg_hdr, flags);
+		if (r < 0)
+			break;
+		v[sent++].msg_len = (unsigned)r;
+	}
+	return sent ? (int)sent : (int)gate_return(r);
+}
+ALIAS(__sendmmsg, sendmmsg);
+
+/* accept knows no "not this time". Acceptors of one listener take turns: under
+ * the lock, poll says whether a connection is there, and then nobody else in
+ * this process takes it; another process may, so unless the listener is ours
+ * alone the call is a declared hand-off. */
+#define ACCEPT_LOCKS 64
+static struct lock accept_locks[ACCEPT_LOCKS];
+
+struct accept_arg {
+	struct sockaddr *addr;
+	socklen_t *len;
+	int flags;
+	struct coro *me;
+};
+
+static long try_accept(int fd, const void *arg)
+{
+	const struct accept_arg *a = arg;
+	struct lock *l = &accept_locks[(unsigned)fd % ACCEPT_LOCKS];
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct timespec zero = { 0, 0 };
+	bool sure = fdtab_ours(fd);
+	long r;
+
+	if (!sure)
+		block_enter(a->me, WHY_ACCEPT);
+	lock(l);
+	r = sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8);
+	if (r == 0)
+		r = -EAGAIN;
+	else if (r > 0)
+		r = sys_call(SYS_accept4, fd, a->addr, a->len, a->flags);
+	unlock(l);
+	if (!sure)
+		block_exit(a->me);
+	return r;
+}
+
+static const struct io_op accept_op = {
+	try_accept, try_accept, POLLER_IN, WHY_ACCEPT, true,
+};
+
+HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
+{
+	struct coro *me = gate_coro();
+	int r;
+
+	if (!me) {
+		r = REAL(accept4)(fd, addr, len, flags);
+	} else {
+		struct accept_arg a = { addr.__sockaddr__, len, flags, me };
+
+		r = (int)gate_return(io_run(me, fd, &accept_op, &a));
+	}
+	if (r >= 0)
+		file_made(r, flags & SOCK_NONBLOCK, true);
+	return r;
+}
+
+HOOKED int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	return accept4(fd, addr, len, 0);
+}
+
+/* connect knows no "not this time" either. A socket that is ours alone is
+ * lent a send timeout of one tick: connect then returns EINPROGRESS, and the
+ * rest of the wait costs no kernel thread. */
+static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
+			 socklen_t len)
+{
+	static const struct timeval tick = { 0, 1 };
+	struct fd_wait w = FD_WAIT(fd, POLLER_OUT);
+	struct timeval before;
+	socklen_t size = sizeof(before);
+	cogo_time until = COGO_FOREVER;
+	int error = 0;
+	long r;
+
+	sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before, &size);
+	if (before.tv_sec || before.tv_usec)
+		until = sys_now() + before.tv_sec * 1000000000ll +
+			before.tv_usec * 1000ll;
+	sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof(tick));
+	block_enter(me, WHY_CONNECT);
+	r = sys_call(SYS_connect, fd, addr, len);
+	block_exit(me);
+	sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before,
+		 sizeof(before));
+	if (r != -EINPROGRESS)
+		return r;
+	for (;;) {
+		struct pollfd p = { .fd = w.fd, .events = POLLOUT };
+		struct timespec zero = { 0, 0 };
+
+		fd_sample(&w);
+		if (sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8) != 0)
+			break;
+		r = fd_wait(&w, until, WHY_CONNECT);
+		if (r == 0)
+			continue;
+		if (r == -ETIMEDOUT)
+			r = -EINPROGRESS;
+		else if (r == -EINTR || r == -ECANCELED)
+			r = gate_interrupted(me, until == COGO_FOREVER);
+		if (r)
+			goto out;
+	}
+	size = sizeof(error);
+	sys_call(SYS_getsockopt, w.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	r = -error;
+out:
+	fd_done(&w);
+	return r;
+}
+
 HOOKED int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 {
 	struct coro *me = gate_coro();
+	const struct sockaddr *sa = addr.__sockaddr__;
 	long r;
 
 	if (!me)
 		return REAL(connect)(fd, addr, len);
 	door_enter(me);
 	me->fd = fd;
-	block_enter(me, WHY_CONNECT);
-	r = sys_call(SYS_connect, fd, addr.__sockaddr__, len);
-	block_exit(me);
+	if (fdtab_nonblocking(fd)) {
+		r = sys_call(SYS_connect, fd, sa, len);
+	} else if (fdtab_ours(fd) && sa && len >= sizeof(sa->sa_family) &&
+		   (sa->sa_family == AF_INET || sa->sa_family == AF_INET6) &&
+		   is_stream(fd)) {
+		r = connect_ours(me, fd, sa, len);
+	} else {
+		block_enter(me, WHY_CONNECT);
+		r = sys_call(SYS_connect, fd, sa, len);
+		block_exit(me);
+	}
 	door_leave(me);
 	return (int)gate_return(r);
 }
 ALIAS(__connect, connect);
+
+HOOKED int socket(int domain, int type, int protocol)
+{
+	int fd = REAL(socket)(domain, type, protocol);
+
+	if (fd >= 0)
+		file_made(fd, type & SOCK_NONBLOCK, true);
+	return fd;
+}
+ALIAS(__socket, socket);
+
+HOOKED int socketpair(int domain, int type, int protocol, int sv[2])
+{
+	int r = REAL(socketpair)(domain, type, protocol, sv);
+
+	if (r == 0) {
+		file_made(sv[0], type & SOCK_NONBLOCK, true);
+		file_made(sv[1], type & SOCK_NONBLOCK, true);
+	}
+	return r;
+}
+
+HOOKED int setsockopt(int fd, int level, int name, const void *value,
+		      socklen_t len)
+{
+	int r = REAL(setsockopt)(fd, level, name, value, len);
+
+	if (level == SOL_SOCKET)
+		fdtab_timeout_changed(fd);
+	return r;
+}
