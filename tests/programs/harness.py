@@ -31,39 +31,30 @@ Exit status: 0 all true, 1 some false, 77 skipped (the package cannot be had).
 import asyncio
 import collections
 import ctypes
-import fcntl
 import os
-import random
 import re
 import resource
-import select
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 
+from checks import *
+from packages import PATH, need, skip, which
+from peers import standing
+from processes import Process, children, free_port, proc, slurp, state
+
 PYTHON = "/usr/bin/python3"  # Debian's: the program under test
 LIMIT = 60  # seconds for one body in one mode
-DUMP = signal.SIGPWR
 
 RUNNER = shlex.split(os.environ.get("COGO_RUN_BIN", ""))
 OPTIONS = shlex.split(os.environ.get("COGO_RUN_OPTIONS", "--dump PWR"))
-PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 tests = []
-
-
-class Failure(Exception):
-    """A sentence turned out false."""
-
-
-class Overrun(Failure):
-    """A wait reached its cap."""
 
 
 def test(body=None, *, limit=LIMIT):
@@ -76,279 +67,6 @@ def test(body=None, *, limit=LIMIT):
     return register(body) if body else register
 
 
-def check(true, *what):
-    if not true:
-        raise Failure(" ".join(str(w) for w in what))
-
-
-def same(got, wanted, what):
-    if got != wanted:
-        raise Failure(f"{what}: got {short(got)}, wanted {short(wanted)}")
-
-
-def short(value, most=400):
-    text = repr(value)
-    return text if len(text) <= most else f"{text[:most]}... ({len(text)})"
-
-
-def wait_for(condition, what, seconds=20, step=0.01):
-    """Waits until condition() is true and returns its value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Overrun(f"after {seconds} s still waiting for {what}")
-        time.sleep(step)
-        step = min(step * 1.5, 0.2)
-
-
-# ------------------------------------------------------------- packages
-
-INSTALL = r"""
-export DEBIAN_FRONTEND=noninteractive
-policy=/usr/sbin/policy-rc.d made=
-if [ ! -e $policy ]; then
-        printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && made=1
-fi
-get() { apt-get -o DPkg::Lock::Timeout=60 install -y --no-install-recommends "$@"; }
-get "$@" || { apt-get update && get "$@"; }
-status=$?
-[ -z "$made" ] || rm -f $policy
-exit $status
-"""
-
-
-def need(**programs):
-    """Each keyword is a program, its value the Debian package that has it
-    (an underscore in the keyword stands for a hyphen).  Installs what is
-    missing, without letting it start as a service, or skips the test."""
-
-    def missing():
-        return {
-            program.replace("_", "-"): package
-            for program, package in programs.items()
-            if not which(program.replace("_", "-"))
-        }
-
-    # Test files may run at once, and apt must not.
-    with open(os.path.join(tempfile.gettempdir(), "cogo-apt.lock"), "a") as lock:
-        if missing():
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        lacking = missing()
-        if not lacking:
-            return
-        root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        try:
-            done = subprocess.run(
-                root + ["sh", "-c", INSTALL, "sh", *sorted(set(lacking.values()))],
-                stdin=subprocess.DEVNULL,
-                timeout=150,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-            why = done.stdout.decode(errors="replace")[-800:]
-        except (OSError, subprocess.TimeoutExpired) as error:
-            why = str(error)
-    if missing():
-        print(why)
-        skip(f"{', '.join(missing())} cannot be had with apt-get, see above")
-
-
-def which(program):
-    return shutil.which(program, path=PATH)
-
-
-def skip(why):
-    print(f"SKIP: {why}", flush=True)
-    sys.exit(77)
-
-
-# ------------------------------------------------------------- processes
-
-
-def proc(pid, name, default=""):
-    try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
-            return file.read().decode(errors="replace").rstrip("\n\0")
-    except OSError:
-        return default
-
-
-def state(pid):
-    """The letter of /proc/PID/stat, or "" when there is no such process."""
-    return proc(pid, "stat").rpartition(")")[2].strip()[:1]
-
-
-def children():
-    """Everything whose parent we are, zombies included."""
-    mine = str(os.getpid())
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            fields = proc(entry, "stat").rpartition(")")[2].split()
-            if len(fields) > 1 and fields[1] == mine:
-                found.append(int(entry))
-    return found
-
-
-class Process:
-    """A process that we started, or an orphan of one: we are its reaper."""
-
-    def __init__(self, run, pid, name, out=None, err=None):
-        self.run, self.pid, self.name = run, pid, name
-        self.out_path, self.err_path = out, err
-        self.status = None
-        self.handle = os.pidfd_open(pid)
-
-    def alive(self):
-        return self.status is None and not self.reap()
-
-    def reap(self):
-        if self.status is None:
-            done, status = os.waitpid(self.pid, os.WNOHANG)
-            if done:
-                self.status = os.waitstatus_to_exitcode(status)
-                os.close(self.handle)
-        return self.status is not None
-
-    def send(self, number):
-        if self.alive():
-            os.kill(self.pid, number)
-
-    def wait(self, seconds=20, what="to end"):
-        if self.status is None:
-            poller = select.poll()
-            poller.register(self.handle, select.POLLIN)
-            if not poller.poll(seconds * 1000):
-                raise Overrun(
-                    f"after {seconds} s {self.name} "
-                    f"(pid {self.pid}) has yet {what}"
-                )
-            self.reap()
-        return self.status
-
-    def stop(self, number=signal.SIGTERM, seconds=20):
-        """Sends the signal, and returns the exit status: a negative one
-        is the signal that ended it."""
-        check(
-            self.alive(),
-            f"{self.name} ended before its time, with",
-            self.status,
-            self.err(),
-        )
-        self.send(number)
-        return self.wait(seconds, f"to end on signal {number}")
-
-    def kill(self):
-        if self.status is None and not self.reap():
-            os.kill(self.pid, signal.SIGKILL)
-            self.wait(10, "to die")
-
-    def out(self):
-        return slurp(self.out_path)
-
-    def err(self):
-        return slurp(self.err_path)
-
-    def wait_listening(self, *ports, seconds=20):
-        def ready():
-            check(
-                self.alive(),
-                f"{self.name} ended at its start, with",
-                self.status,
-                self.out(),
-                self.err(),
-            )
-            return set(ports) <= listening()
-
-        wait_for(ready, f"{self.name} to listen on {ports}", seconds)
-
-    def descriptors(self):
-        """Its open descriptors, counted by kind."""
-        kinds = collections.Counter()
-        folder = f"/proc/{self.pid}/fd"
-        for fd in os.listdir(folder):
-            try:
-                kinds[self.kind(os.readlink(f"{folder}/{fd}"))] += 1
-            except FileNotFoundError:
-                pass
-        return kinds
-
-    def kind(self, link):
-        if link.startswith(("socket:", "pipe:")):
-            return link.partition(":")[0]
-        # A log that is turned over is the same descriptor with a new number.
-        return re.sub(r"\d+", "#", link.replace(self.run.dir, "DIR"))
-
-    def where(self):
-        """Everything the kernel tells about where it stands."""
-        yield f"--- {self.name}, pid {self.pid}, state {state(self.pid)}"
-        for line in proc(self.pid, "status").splitlines():
-            if re.match(r"Threads|Sig|Shd|VmRSS|FDSize", line):
-                yield f"    {line}"
-        tasks = sorted(os.listdir(f"/proc/{self.pid}/task"), key=int)
-        for task in tasks[:24]:
-            base = f"task/{task}"
-            yield (
-                f"    {task} {proc(self.pid, base + '/comm')}: "
-                f"{state(f'{self.pid}/{base}')} "
-                f"wchan {proc(self.pid, base + '/wchan') or '-'} "
-                f"syscall {proc(self.pid, base + '/syscall') or '-'}"
-            )
-        if len(tasks) > 24:
-            yield f"    ... {len(tasks)} threads"
-
-    def explain(self):
-        """Prints where it stands; asks cogo-run for its coroutines."""
-        if not self.alive():
-            if self.status == 0:
-                return
-            print(f"--- {self.name} has ended with {self.status}")
-        else:
-            print("\n".join(self.where()))
-            if os.environ.get("COGO_TEST_GDB") and which("gdb"):
-                subprocess.run(
-                    [
-                        "gdb",
-                        "-q",
-                        "-batch",
-                        "-p",
-                        str(self.pid),
-                        "-ex",
-                        "thread apply all bt 24",
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    timeout=60,
-                )
-            if self.run.under and "--dump" in OPTIONS:
-                self.dump()
-        for title, text in (("output", self.out()), ("errors", self.err())):
-            if text:
-                print(f"--- {title} of {self.name}\n{text[-12000:]}")
-        sys.stdout.flush()
-
-    def dump(self):
-        """The dump is written on the program's stderr: wait until it has
-        begun and no longer grows."""
-        size = len(self.err())
-        self.send(DUMP)
-        end = time.monotonic() + 5
-        while time.monotonic() < end and self.alive():
-            time.sleep(0.3)
-            now = len(self.err())
-            if now != size:
-                size, end = now, min(end, time.monotonic() + 1)
-
-
-def slurp(path):
-    if not path or not os.path.exists(path):
-        return ""
-    with open(path, "rb") as file:
-        return file.read().decode(errors="replace")
-
-
 Result = collections.namedtuple("Result", "status out err")
 
 
@@ -358,6 +76,7 @@ class Run:
     def __init__(self, under, folder, bare=None):
         self.under = under  # under cogo-run, or meant to be
         self.mode = "cogo" if under else "bare"
+        self.dumps = under and RUNNER and "--dump" in OPTIONS
         self.dir = folder
         self.bare = bare  # the Run that we are held against
         self.processes = []
@@ -523,96 +242,15 @@ class Run:
         return left
 
 
-# ------------------------------------------------------------- network
-
-
-def listening():
-    """The TCP ports in state LISTEN, without disturbing the listener."""
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        for line in proc("self", f"net/{table}").splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A":
-                ports.add(int(fields[1].rpartition(":")[2], 16))
-    return ports
-
-
-def free_port():
-    """A port below those that the kernel hands to outgoing connections, so
-    that no client can take it between this look and the server's bind."""
-    for _ in range(200):
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
-    raise Failure("no free port")
-
-
-# ------------------------------------------------------------- data
-
-
-def pattern(size, seed):
-    """Bytes that differ with every seed and place, made fast."""
-    return random.Random(seed).randbytes(size)
-
-
-def mixed_data(size, seed=1):
-    """Text-like data: compresses, but not to nothing."""
-    source = random.Random(seed)
-    words = [
-        source.randbytes(source.randrange(2, 9)).hex().encode() for _ in range(2000)
-    ]
-    parts, total = [], 0
-    while total < size:
-        part = (
-            b" ".join(source.choices(words, k=200)) + b"\n" + source.randbytes(64)
-        )
-        parts.append(part)
-        total += len(part)
-    return b"".join(parts)[:size]
-
-
-def self_signed(run):
-    """A key and a certificate that nobody else trusts: their paths."""
-    key, certificate = run.path("key.pem"), run.path("certificate.pem")
-    run.call(
-        *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1".split(),
-        *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-        *("-keyout", key, "-out", certificate),
-        bare=True,
-        status=0,
-    )
-    return key, certificate
-
-
 # ------------------------------------------------------------- main
 
 
 def overrun(number, frame):
-    raise Overrun("the body overran its limit; " + clients())
-
-
-def clients():
-    """Where the clients of an event loop are: how many at each line."""
     try:
-        tasks = asyncio.all_tasks()
+        where = standing(asyncio.all_tasks())
     except RuntimeError:
-        return "no client is running"
-    places = collections.Counter()
-    for task in tasks:
-        lines = []
-        at = task.get_coro()
-        while at is not None and getattr(at, "cr_frame", None):
-            code = at.cr_frame.f_code
-            lines.append(f"{code.co_name}:{at.cr_frame.f_lineno}")
-            at = at.cr_await
-        places[" > ".join(lines)] += 1
-    return "clients: " + ", ".join(
-        f"{n} at {at}" for at, n in places.most_common(9)
-    )
+        where = "no clients"
+    raise Overrun(f"the body overran its limit; {where}")
 
 
 def one_mode(body, limit, under, folder, bare=None):

@@ -7,8 +7,11 @@ of asyncio as well: what is tested has threads, what tests it has none.
 """
 
 import asyncio
+import collections
 import ssl
 import threading
+
+from checks import Overrun
 
 
 class Peers:
@@ -134,6 +137,19 @@ def client_tls(certificate):
     return context
 
 
+def self_signed(run):
+    """A key and a certificate that nobody else trusts: their paths."""
+    key, certificate = run.path("key.pem"), run.path("certificate.pem")
+    run.call(
+        *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1".split(),
+        *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
+        *("-keyout", key, "-out", certificate),
+        bare=True,
+        status=0,
+    )
+    return key, certificate
+
+
 async def everyone(count, client, at_once=None, seconds=40):
     """Runs client(i) for i in range(count), at most at_once together; returns
     their results in order.  The first that fails, fails all."""
@@ -145,11 +161,35 @@ async def everyone(count, client, at_once=None, seconds=40):
 
     tasks = [asyncio.ensure_future(one(i)) for i in range(count)]
     try:
-        return await asyncio.wait_for(asyncio.gather(*tasks), seconds)
+        first = asyncio.FIRST_EXCEPTION
+        done, waiting = await asyncio.wait(
+            tasks, timeout=seconds, return_when=first
+        )
+        for task in done:
+            task.result()
+        if waiting:
+            raise Overrun(
+                f"after {seconds} s not all are done; {standing(waiting)}"
+            )
+        return [task.result() for task in tasks]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def standing(tasks):
+    """Where clients are: how many at each line."""
+    places = collections.Counter()
+    for task in tasks:
+        lines, at = [], task.get_coro()
+        while at is not None and getattr(at, "cr_frame", None):
+            lines.append(f"{at.cr_frame.f_code.co_name}:{at.cr_frame.f_lineno}")
+            at = at.cr_await
+        places[" > ".join(lines)] += 1
+    return "clients: " + ", ".join(
+        f"{n} at {at}" for at, n in places.most_common(9)
+    )
 
 
 class Meeting:

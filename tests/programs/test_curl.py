@@ -5,13 +5,12 @@ Names come from a hosts file and a name server of our own, which curl sees in
 place of the machine's: a mount namespace puts them there, for it alone.
 """
 
-import asyncio
 import os
 import socket
 import threading
 
 from harness import *
-from peers import Peers, server_tls
+from peers import Peers, self_signed, server_tls
 
 NAMES = 100
 AT_ONCE = 20

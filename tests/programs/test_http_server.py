@@ -8,7 +8,6 @@ one.  The unchanged module gets as many clients as its backlog can hold.
 
 import asyncio
 import signal
-import sys
 
 from harness import *
 from peers import http_get, everyone

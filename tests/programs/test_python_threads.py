@@ -5,6 +5,7 @@ each prints the same at every run, bare or not."""
 import os
 
 from harness import *
+from peers import self_signed
 
 need(python3="python3", openssl="openssl")
 

@@ -6,7 +6,7 @@ import os
 import signal
 
 from harness import *
-from peers import Meeting, Peers, client_tls, echoed, everyone
+from peers import Meeting, Peers, client_tls, echoed, everyone, self_signed
 
 SESSIONS = 1000
 
@@ -127,6 +127,7 @@ def as_a_daemon_it_reloads_on_hup_and_removes_its_pid_file_on_term(run):
         pid = int(wait_for(lambda: slurp(run.path("stunnel.pid")), "the pid file"))
         daemon = run.adopt(pid, "stunnel4")
         daemon.wait_listening(port)
+        before = daemon.descriptors()
         asyncio.run(everyone(50, lambda i: session(tls, port, i)))
         daemon.send(signal.SIGHUP)
         log = run.path("stunnel.log")
@@ -134,6 +135,8 @@ def as_a_daemon_it_reloads_on_hup_and_removes_its_pid_file_on_term(run):
             lambda: slurp(log).count("Configuration successful") == 2, "the reload"
         )
         asyncio.run(everyone(50, lambda i: session(tls, port, i)))
+        # Threads that are still at their end make it complain as it stops.
+        run.descriptors_return(daemon, before)
         status = daemon.stop()
     return {
         "started": started.status,
