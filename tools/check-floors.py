@@ -63,7 +63,8 @@ C_HEADERS = {name + '.h' for name in '''
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]')
 PROCESSOR = re.compile(r'\b__(x86_64|amd64|aarch64|i386|arm|riscv)(__)?\b')
-HOOK = re.compile(r'^\s*\w+\s*\(\s*([A-Za-z_]\w*)')
+# ALSO and PASS lines of names.def name what we know of and leave to libc.
+HOOK = re.compile(r'^\s*HOOK\w*\s*\(\s*([A-Za-z_]\w*)')
 
 
 def room(path):

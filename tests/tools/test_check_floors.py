@@ -37,11 +37,13 @@ RIGHT = {
                  '#include "cogo/go.h"\n'
                  'int read(void);\n'
                  'int read(void) { cogo_go(); return park() + read(); }\n',
-    'hook/real.h': '#define HOOK(...)\n#include "names.def"\n',
+    'hook/real.h': '#define HOOK(...)\n#define PASS(...)\n'
+                   '#define ALSO(...)\n#include "names.def"\n',
     'hook/thread/create.c': '#include "../real.h"\n'
                             '#include "hook/real.h"\n',
     'hook/names.def': '/* HOOK(memcpy) no */\n#define A1\n'
-                      'HOOK(read, A1)\nHOOK(pthread_create, B1)\n',
+                      'HOOK(read, A1)\nHOOK(pthread_create, B1)\n'
+                      'PASS(vfork, A8, "why")\nALSO(openat2, A2)\n',
 }
 # What needs headers that are not here to be compiled.
 NOT_BUILT = ('runtime/inspect/backtrace.c', 'runtime/call.c',
@@ -204,9 +206,11 @@ class CheckFloors(unittest.TestCase):
         self.offends('runtime/base/list.c', 'uses pthread_create', 'hooked',
                      build=self.build())
 
-    def test_a_name_in_a_comment_of_names_def_is_not_hooked(self):
-        self.write('runtime/base/list.c', 'int memcpy(void);\n'
-                   'int list(void) { return memcpy(); }\n')
+    def test_a_name_in_a_comment_or_passed_on_is_not_hooked(self):
+        self.write('runtime/base/list.c',
+                   'int memcpy(void), vfork(void), openat2(void);\n'
+                   'int list(void) { return memcpy() + vfork() + openat2();'
+                   ' }\n')
         self.clean(*self.build())
 
     def test_names_def_without_a_name_is_an_offence(self):
