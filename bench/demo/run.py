@@ -603,6 +603,8 @@ def parse_arguments():
 
 
 def main():
+    # In order with what goes to standard error, also into a file.
+    sys.stdout.reconfigure(line_buffering=True)
     settings = parse_arguments()
     settings.cogo_run = os.path.join(settings.build, 'tools/cogo-run')
     settings.tinyproxy = shutil.which('tinyproxy') or \
