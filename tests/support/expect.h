@@ -231,17 +231,16 @@ static inline void expect_watch(int pidfd, int pid, long cap, int with)
 {
 	struct expect_board *board = expect_now.board;
 	struct pollfd end = {.fd = pidfd, .events = POLLIN, .revents = 0};
-	struct timespec second = {1, 0};
+	struct timespec second; /* the kernel writes back what is left */
 	long quiet = 0;
 	long beat = 0;
 	char text[256];
 	int n;
 
 	for (;;) {
-		long got = rawsys6(SYS_ppoll, (long)&end, 1, (long)&second, 0, 8,
-				   0);
-
-		if (got > 0)
+		second.tv_sec = 1;
+		second.tv_nsec = 0;
+		if (rawsys6(SYS_ppoll, (long)&end, 1, (long)&second, 0, 8, 0) > 0)
 			break;
 		if (__atomic_load_n(&board->beat, __ATOMIC_ACQUIRE) != beat) {
 			beat = __atomic_load_n(&board->beat, __ATOMIC_ACQUIRE);
@@ -256,6 +255,7 @@ static inline void expect_watch(int pidfd, int pid, long cap, int with)
 		if (with) {
 			rawsys(SYS_kill, pid, with, 0);
 			second.tv_sec = 5;
+			second.tv_nsec = 0;
 			rawsys6(SYS_ppoll, (long)&end, 1, (long)&second, 0, 8, 0);
 		}
 		rawsys(SYS_kill, pid, SIGKILL, 0);
