@@ -2,9 +2,10 @@
 /* hook/poll.c - waiting for several descriptors at once.
  *
  * First the kernel is asked without waiting, unless nothing has happened on
- * any of them since it last said no. Then we wait on all, and the events that
- * end the wait are the answer: they were true a moment ago, which is all that
- * poll ever says. */
+ * any of them since it last said no. Then we wait on all, and where the events
+ * that end the wait are sure to be younger than it, they are the answer: true
+ * a moment ago, which is all that poll ever says. Where they may be older, the
+ * kernel is asked again: a program that polled will read, and must not block. */
 #include "hook/io.h"
 #include "hook/real.h"
 #include "sched/park.h"
@@ -15,8 +16,6 @@
 #define FEW		8
 #define NSEC		1000000000ll
 #define NSEC_PER_MSEC	1000000ll
-#define IN_EVENTS	(POLLIN | POLLRDNORM | POLLPRI | POLLRDBAND | POLLRDHUP)
-#define OUT_EVENTS	(POLLOUT | POLLWRNORM | POLLWRBAND)
 
 struct room {
 	struct poller_waiter *waiters;
@@ -31,10 +30,12 @@ static bool sample_all(const struct pollfd *fds, unsigned n, uint32_t *samples)
 		if (fds[i].fd < 0)
 			continue;
 		samples[2 * i] = poller_sample(fds[i].fd, POLLER_IN, &dry);
-		all_dry &= dry || !(fds[i].events & IN_EVENTS);
+		all_dry &= dry || !(fds[i].events & POLLIN);
 		samples[2 * i + 1] = poller_sample(fds[i].fd, POLLER_OUT, &dry);
-		all_dry &= dry || !(fds[i].events & OUT_EVENTS);
-		all_dry &= !!(fds[i].events & (IN_EVENTS | OUT_EVENTS));
+		all_dry &= dry || !(fds[i].events & POLLOUT);
+		/* Dry means no POLLIN, no POLLOUT and nothing of the rest that
+		 * always counts; of urgent data it says nothing. */
+		all_dry &= fds[i].events && !(fds[i].events & ~(POLLIN | POLLOUT));
 	}
 	return all_dry;
 }
@@ -44,13 +45,14 @@ static void note_dry(const struct pollfd *fds, unsigned n, const uint32_t *sampl
 	for (unsigned i = 0; i < n; i++) {
 		if (fds[i].fd < 0)
 			continue;
-		if (fds[i].events & IN_EVENTS)
+		if (fds[i].events & POLLIN)
 			poller_set_dry(fds[i].fd, POLLER_IN, samples[2 * i]);
-		if (fds[i].events & OUT_EVENTS)
+		if (fds[i].events & POLLOUT)
 			poller_set_dry(fds[i].fd, POLLER_OUT, samples[2 * i + 1]);
 	}
 }
 
+/* 0 when the kernel had better be asked. */
 static long answer(struct pollfd *fds, unsigned n, const struct poller_waiter *w)
 {
 	long ready = 0;
@@ -59,6 +61,8 @@ static long answer(struct pollfd *fds, unsigned n, const struct poller_waiter *w
 		fds[i].revents = 0;
 		if (fds[i].fd < 0)
 			continue;
+		if (w->revents && !w->sure)
+			return 0;
 		fds[i].revents = (short)((w++)->revents &
 					 ((uint16_t)fds[i].events | POLLERR |
 					  POLLHUP | POLLNVAL));

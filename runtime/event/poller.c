@@ -11,7 +11,12 @@
  *     descriptor that has since been closed are dropped.
  * P4  registering reports the descriptor's state at once (the kernel does so
  *     for a new edge-triggered entry), so an edge before the registration is
- *     not lost either. */
+ *     not lost either.
+ * P5  an event is what the kernel saw at some moment of the poll that brought
+ *     it. If the poll began after a waiter was added, that moment was after it
+ *     too, and the waiter is sure of it. Otherwise somebody may have read the
+ *     descriptor empty between that moment and the waiter's own try, and the
+ *     waiter must look again before it tells anyone. */
 #include "event/poller.h"
 #include "base/fatal.h"
 #include "base/lock.h"
@@ -44,6 +49,7 @@ static const struct poller_ops *ops = &poller_epoll;
 static _Atomic(struct pollable *) chunks[CHUNKS];
 static struct lock chunks_lock;
 static bool started;
+static _Atomic uint64_t polls_begun;
 
 static struct pollable *find(int fd)
 {
@@ -148,6 +154,8 @@ int poller_add(struct poller_waiter *w, uint32_t sample_in, uint32_t sample_out)
 	struct pollable *p = find_or_make(w->fd);
 	int r = 0;
 
+	w->revents = 0;
+	w->sure = false;
 	if (!p)
 		return -ENOMEM;
 	lock(&p->lock);
@@ -163,7 +171,7 @@ int poller_add(struct poller_waiter *w, uint32_t sample_in, uint32_t sample_out)
 		r = 1;
 		goto out;
 	}
-	w->revents = 0;
+	w->epoch = atomic_load_explicit(&polls_begun, memory_order_seq_cst);
 	list_add_tail(&p->waiters, &w->link);
 out:
 	unlock(&p->lock);
@@ -189,7 +197,8 @@ void poller_del(struct poller_waiter *w)
 	unlock(&p->lock);
 }
 
-static void dispatch(struct poller_event *e, struct coro_list *ready)
+static void dispatch(struct poller_event *e, uint64_t epoch,
+		     struct coro_list *ready)
 {
 	int fd = (int)(uint32_t)e->data;
 	struct pollable *p = find(fd);
@@ -215,6 +224,7 @@ static void dispatch(struct poller_event *e, struct coro_list *ready)
 			continue;
 		list_del(pos);
 		w->revents = mine;
+		w->sure = w->epoch < epoch;
 		if (wait_claim(w->coro, w->ticket, WAIT_WOKEN))
 			coro_list_push(ready, w->coro);
 	}
@@ -226,10 +236,12 @@ int poller_poll(cogo_time deadline, const uint64_t *sigmask,
 		struct coro_list *ready)
 {
 	struct poller_event events[BATCH];
+	uint64_t epoch = 1 + atomic_fetch_add_explicit(&polls_begun, 1,
+						       memory_order_seq_cst);
 	int n = ops->poll(deadline, sigmask, events, BATCH);
 
 	for (int i = 0; i < n; i++)
-		dispatch(&events[i], ready);
+		dispatch(&events[i], epoch, ready);
 	return n;
 }
 

@@ -47,6 +47,8 @@ struct poller_waiter {
 	int asked;		/* the program's number */
 	uint32_t events;	/* EPOLL* bits wanted; ERR and HUP always count */
 	uint32_t revents;	/* what came; valid after the claim */
+	uint64_t epoch;		/* polls begun when it was added */
+	bool sure;		/* revents were true after it was added */
 };
 
 /* The edges seen so far in a direction; to be taken before the try. 0 with

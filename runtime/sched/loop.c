@@ -243,6 +243,14 @@ static void look_around(struct worker *w)
 		ready_all(&due);
 }
 
+static void stop_spinning(struct worker *w)
+{
+	if (!w->spinning)
+		return;
+	w->spinning = false;
+	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
+}
+
 /* No slot: sleeps among the spares until there is one. */
 static void be_spare(struct worker *w)
 {
@@ -252,6 +260,8 @@ static void be_spare(struct worker *w)
 		atomic_store_explicit(&w->slot, true, memory_order_relaxed);
 		return;
 	}
+	/* Not while we count as the one who searches: nobody else would. */
+	stop_spinning(w);
 	while ((c = runq_pop(&w->runq)))
 		ready_global(c);
 	wake_worker();
@@ -263,14 +273,6 @@ static void be_spare(struct worker *w)
 	unlock(&sched.lock);
 	while (!atomic_load_explicit(&w->slot, memory_order_acquire))
 		worker_doze(w, COGO_FOREVER);
-}
-
-static void stop_spinning(struct worker *w)
-{
-	if (!w->spinning)
-		return;
-	w->spinning = false;
-	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
 }
 
 static void leave_idle(struct worker *w)

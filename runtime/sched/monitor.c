@@ -180,8 +180,12 @@ static long trim(struct coro *c, void *arg)
 		    &c->state, &s, CORO_HELD, memory_order_acq_rel,
 		    memory_order_relaxed))
 		return 0;
-	stack_trim(&c->stack, c->sp);
-	c->trimmed = true;
+	/* Looked at again now that it cannot run: a bound one is still on its
+	 * stack, and c->sp is not where. */
+	if (!c->bound) {
+		stack_trim(&c->stack, c->sp);
+		c->trimmed = true;
+	}
 	s = CORO_HELD;
 	if (!atomic_compare_exchange_strong_explicit(
 		    &c->state, &s, CORO_PARKED, memory_order_acq_rel,

@@ -92,6 +92,9 @@ void wake_worker(void)
 	w = take_idle();
 	unlock(&sched.lock);
 	if (w) {
+		/* seq_cst: pairs with the fence in be_poller: either it sees
+		 * that it is off the list, or we see that it polls. */
+		atomic_thread_fence(memory_order_seq_cst);
 		if (atomic_load_explicit(&sched.poller, memory_order_acquire) == w)
 			poller_interrupt();
 		worker_wake(w);

@@ -13,7 +13,9 @@ bool fd_sample(struct fd_wait *w)
 	bool dry;
 
 	w->sample = poller_sample(w->fd, w->dir, &dry);
-	return dry;
+	/* Not for writing: what did not take one message may take another, of
+	 * another size or to another peer. */
+	return dry && w->dir == POLLER_IN;
 }
 
 static int result(enum wait_outcome how)
@@ -73,6 +75,8 @@ int fd_wait_many(const struct pollfd *fds, unsigned n, const uint32_t *samples,
 	unsigned added = 0;
 	int r = 0;
 
+	for (unsigned i = 0; i < n; i++)
+		room[i].revents = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct poller_waiter *pw = &room[added];
 

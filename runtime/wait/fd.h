@@ -41,8 +41,9 @@ int fd_wait(struct fd_wait *w, cogo_time deadline, enum why why);
 void fd_done(struct fd_wait *w);
 
 /* Several descriptors at once; see hook/poll.c. Entries with fd < 0 are left
- * out. 0: something may have happened; else as fd_wait. Writes no revents:
- * the caller asks the kernel. samples: two per entry (in, out). */
+ * out. 0: something may have happened; else as fd_wait. What came stands in
+ * room, an entry for each descriptor that was not left out: true for certain
+ * where it is marked sure. samples: two per entry (in, out). */
 struct pollfd;
 int fd_wait_many(const struct pollfd *fds, unsigned n, const uint32_t *samples,
 		 struct poller_waiter *room, cogo_time deadline);
