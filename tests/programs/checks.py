@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """What may turn out false, waits that have a cap, and data to check with."""
 
+import os
 import random
 import time
+
+# Every cap is multiplied by this: for a machine that is slow or busy.
+PATIENCE = float(os.environ.get("COGO_TEST_PATIENCE", "1"))
 
 
 class Failure(Exception):
@@ -30,6 +34,7 @@ def short(value, most=400):
 
 def wait_for(condition, what, seconds=20, step=0.01):
     """Waits until condition() is true and returns its value."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()

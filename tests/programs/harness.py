@@ -22,7 +22,9 @@ Environment:
                     empty the second run is bare too, which tests the tests
   COGO_RUN_OPTIONS  options for it; default "--dump PWR", a signal that none
                     of the programs uses
-  COGO_TEST_GDB     non-empty: a failure prints gdb's backtraces as well
+  COGO_TEST_PATIENCE  a factor for every cap, for a slow or busy machine
+  COGO_TEST_GDB     non-empty: a failure prints gdb's backtraces as well, also
+                    of the core that a process has left where it was started
   COGO_TEST_KEEP    non-empty: keep the temporary directories
 
 Exit status: 0 all true, 1 some false, 77 skipped (the package cannot be had).
@@ -46,7 +48,7 @@ import traceback
 from checks import *
 from packages import PATH, need, skip, which
 from peers import standing
-from processes import Process, children, free_port, proc, slurp, state
+from processes import Process, backtrace, children, free_port, proc, slurp, state
 
 PYTHON = "/usr/bin/python3"  # Debian's: the program under test
 LIMIT = 60  # seconds for one body in one mode
@@ -264,7 +266,7 @@ def one_mode(body, limit, under, folder, bare=None):
         return text
 
     try:
-        signal.alarm(limit)
+        signal.setitimer(signal.ITIMER_REAL, limit * PATIENCE)
         seen = body(run)
         signal.alarm(0)
     except Exception as error:
@@ -278,6 +280,8 @@ def one_mode(body, limit, under, folder, bare=None):
                 process.explain()
             except (OSError, subprocess.TimeoutExpired) as error:
                 print(f"--- {process.name}: {error}")
+        for core in cores(folder):
+            backtrace("-c", core)
         for path in run.logs[-2:]:
             print(f"--- end of {os.path.basename(path)}\n{slurp(path)[-4000:]}")
     finally:
@@ -288,6 +292,15 @@ def one_mode(body, limit, under, folder, bare=None):
         why = complain(f"left running: {left}")
     run.seconds = time.monotonic() - begin
     return run, seen, why
+
+
+def cores(folder):
+    return [
+        os.path.join(base, name)
+        for base, _, names in os.walk(folder)
+        for name in names
+        if re.fullmatch(r"core(\.\d+)?", name)
+    ]
 
 
 def place(error):
@@ -355,6 +368,8 @@ def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     soft = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    core = resource.RLIM_INFINITY if os.environ.get("COGO_TEST_GDB") else 0
+    resource.setrlimit(resource.RLIMIT_CORE, (core, core))
     # An interrupted run must clean up like any other.
     signal.signal(signal.SIGALRM, overrun)
     # What our own parent ignores, the programs must not inherit as ignored.

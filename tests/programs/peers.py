@@ -11,7 +11,7 @@ import collections
 import ssl
 import threading
 
-from checks import Overrun
+from checks import PATIENCE, Overrun
 
 
 class Peers:
@@ -52,8 +52,8 @@ class Peers:
             self.accepted += 1
             try:
                 await talk(reader, writer)
-            except (OSError, asyncio.IncompleteReadError):
-                pass
+            except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                pass  # the client has gone, or the servers end
             finally:
                 writer.close()
 
@@ -74,9 +74,10 @@ class Peers:
 
         return self.serve(talk)
 
-    def http(self, files, tls=None):
+    def http(self, files, tls=None, answers=None):
         """Serves {path: bytes} with keep-alive; counts what was asked for in
-        self.asked.  POST and PUT are answered with what was sent."""
+        self.asked.  POST and PUT are answered with what was sent.  After as
+        many answers it falls silent, but listens on."""
         self.asked = []
 
         async def talk(reader, writer):
@@ -97,6 +98,8 @@ class Peers:
                 if length := int(fields.get("content-length", 0)):
                     sent = await reader.readexactly(length)
                 self.asked.append(path)
+                if answers is not None and len(self.asked) > answers:
+                    await asyncio.Event().wait()
                 if path.startswith("http://"):
                     path = "/" + path.split("/", 3)[3]
                 if method in ("POST", "PUT"):
@@ -159,6 +162,7 @@ async def everyone(count, client, at_once=None, seconds=40):
         async with gate:
             return await client(i)
 
+    seconds *= PATIENCE
     tasks = [asyncio.ensure_future(one(i)) for i in range(count)]
     try:
         first = asyncio.FIRST_EXCEPTION

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from checks import Failure, Overrun, check, wait_for
+from checks import PATIENCE, Failure, Overrun, check, wait_for
 from packages import which
 
 DUMP = signal.SIGPWR
@@ -70,6 +70,7 @@ class Process:
 
     def wait(self, seconds=20, what="to end"):
         if self.status is None:
+            seconds *= PATIENCE
             poller = select.poll()
             poller.register(self.handle, select.POLLIN)
             if not poller.poll(seconds * 1000):
@@ -159,20 +160,8 @@ class Process:
             print(f"--- {self.name} has ended with {self.status}")
         else:
             print("\n".join(self.where()))
-            if os.environ.get("COGO_TEST_GDB") and which("gdb"):
-                subprocess.run(
-                    [
-                        "gdb",
-                        "-q",
-                        "-batch",
-                        "-p",
-                        str(self.pid),
-                        "-ex",
-                        "thread apply all bt 24",
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    timeout=60,
-                )
+            if os.environ.get("COGO_TEST_GDB"):
+                backtrace("-p", str(self.pid))
             if self.run.dumps:
                 self.dump()
         for title, text in (("output", self.out()), ("errors", self.err())):
@@ -191,6 +180,16 @@ class Process:
             now = len(self.err())
             if now != size:
                 size, end = now, min(end, time.monotonic() + 1)
+
+
+def backtrace(*what):
+    """gdb's view of every thread; what: -p PID, or -c CORE."""
+    words = ["gdb", "-q", "-batch", "-ex", "set height 0", *what]
+    subprocess.run(
+        words + ["-ex", "thread apply all bt 30"],
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
 
 
 def slurp(path):

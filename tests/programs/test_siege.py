@@ -35,6 +35,7 @@ def siege(run, peers, port, *words, connection="close"):
     urls = run.file("urls", "\n".join(urls) + "\n")
     peers.asked.clear()
     done = run.call("siege", "-R", config, "-f", urls, "-b", *words, seconds=40)
+    check("{" in done.out, f"no report, status {done.status}:", done.err[-2000:])
     report = json.loads(done.out[done.out.index("{") :])
     return {
         "status": done.status,
@@ -71,24 +72,36 @@ def kept_connections_and_lookups_count_as_well(run):
     return seen
 
 
+# siege cancels its threads wherever they are, even where they hold a lock, and
+# then, bare too, it may wait for ever. So these end while every thread waits for
+# an answer that never comes.
+
+
 @test
-def it_stops_by_its_own_clock_and_by_an_interrupt(run):
+def it_stops_by_its_own_clock(run):
     with Peers() as peers:
-        port = peers.http(FILES)
-        timed = siege(run, peers, port, "-c", 20, "-t", "1S")
-        check(timed["transactions"] > 0, "nothing was done in a second")
-        same(timed["failed_transactions"], 0, "failures")
-        url = f"http://127.0.0.1:{port}/1000"
+        port = peers.http(FILES, answers=200)
+        seen = siege(run, peers, port, "-c", 20, "-t", "2S")
+    same(len(seen.pop("asked")), 220, "requests")
+    del seen["data_transferred"]  # which of the URLs were first, varies
+    return seen
+
+
+@test
+def it_stops_on_an_interrupt(run):
+    with Peers() as peers:
+        port = peers.http(FILES, answers=200)
+        config = run.file("siege.conf", CONFIG.format(connection="close"))
         process = run.start(
-            *("siege", "-R", run.path("siege.conf"), "-c", 20, "-r", 1000000, "-b"),
-            url,
+            *("siege", "-R", config, "-c", 20, "-r", 1000, "-b"),
+            f"http://127.0.0.1:{port}/1000",
         )
-        wait_for(lambda: len(peers.asked) > 200, "siege to be at work")
+        wait_for(lambda: len(peers.asked) == 220, "every thread to wait")
         status = process.stop(signal.SIGINT)
+    out = process.out() + process.err()
     return {
-        "timed": timed["status"],
-        "interrupted": status,
-        "report": "transactions" in process.out() + process.err(),
+        "status": status,
+        "transactions": re.findall(r'"?[Tt]ransactions"?:\s+(\d+)', out),
     }
 
 
