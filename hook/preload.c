@@ -16,7 +16,7 @@
 
 static int start_thread(void *(*entry)(void *), void *arg)
 {
-	uint64_t all = ~(uint64_t)0, before;
+	uint64_t all = ~(uint64_t)0 & ~((uint64_t)3 << 31), before;
 	pthread_attr_t attr;
 	pthread_t t;
 	int r;
@@ -41,17 +41,4 @@ __attribute__((constructor)) static void come_to_life(void)
 	boot_load();
 	if (gate_threads())
 		coro_adopt(CORO_KIND_THREAD);	/* main */
-}
-
-/* Until signals are virtual, nothing interrupts a wait. */
-int gate_interrupted(struct coro *me, bool restartable)
-{
-	(void)me;
-	(void)restartable;
-	return 0;
-}
-
-void door_deliver(struct coro *me)
-{
-	atomic_store_explicit(&me->interrupt, 0, memory_order_relaxed);
 }

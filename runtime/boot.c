@@ -10,6 +10,7 @@
 #include "coro/self.h"
 #include "event/poller.h"
 #include "event/timer.h"
+#include "fault/signal.h"
 #include "mem/stack.h"
 #include "mem/tls.h"
 #include "sched/monitor.h"
@@ -20,6 +21,7 @@
 
 static _Atomic bool loaded, running;
 static struct lock start_lock;
+static int owner;	/* the process that runs; under start_lock */
 
 void boot_use(const struct boot_real *use)
 {
@@ -92,21 +94,46 @@ static int start(void)
 	if (r)
 		cogo_warn("no kernel thread for the monitor: a call that blocks "
 			  "unseen will block a worker");
+	r = signal_start();
+	if (r)
+		cogo_warn("no kernel thread for signals: one that arrives inside "
+			  "the runtime stays pending");
 	return 0;
 stop_poller:
 	poller_stop();
 	return r;
 }
 
+static void begin_afresh(struct coro *me, bool libc_forked);
+
+/* A process that was made by a bare system call, behind everybody's back: it
+ * has our memory and none of our threads. */
+static int come_to(void)
+{
+	struct coro *me = self();
+
+	if (me && me->vforked)
+		return -EAGAIN;	/* the memory is still the parent's */
+	lock_fork_child();
+	begin_afresh(me, false);
+	return 0;
+}
+
 int boot_start(void)
 {
 	int r = 0;
 
-	if (likely(atomic_load_explicit(&running, memory_order_acquire)))
-		return 0;
+	if (likely(atomic_load_explicit(&running, memory_order_acquire))) {
+		if (likely(sys_getpid() == owner))
+			return 0;
+		r = come_to();
+		if (r)
+			return r;
+	}
 	boot_load();
 	lock(&start_lock);
 	if (!atomic_load_explicit(&running, memory_order_relaxed)) {
+		owner = sys_getpid();
 		r = start();
 		if (r == 0)
 			atomic_store_explicit(&running, true,
@@ -128,18 +155,25 @@ void boot_after_fork_parent(void)
 	unlock(&start_lock);
 }
 
-void boot_after_fork_child(void)
+/* From the bottom up: nobody but us is left, and nobody waits. */
+static void begin_afresh(struct coro *me, bool libc_forked)
 {
-	struct coro *me = self();
+	struct worker *w = me ? me->worker : NULL;
 
-	coro_fork_unlock();
-	unlock(&start_lock);
-	/* From the bottom up: nobody but us is left, and nobody waits. */
-	coro_fork_child(me);
+	coro_fork_child(me, w && w->root ? w->root->tp : 0, libc_forked);
 	timer_fork_child();
 	poller_fork_child();
 	sched_fork_child();
 	monitor_fork_child();
 	lot_fork_child();
 	atomic_store_explicit(&running, false, memory_order_relaxed);
+}
+
+void boot_after_fork_child(struct coro *me, bool libc_forked)
+{
+	/* First: locks that others held are free from here on. */
+	lock_fork_child();
+	coro_fork_unlock();
+	unlock(&start_lock);
+	begin_afresh(me, libc_forked);
 }

@@ -24,12 +24,15 @@ void boot_use(const struct boot_real *real);
 int boot_start(void);
 bool boot_started(void);
 
-/* Around the kernel's fork, on the forking thread's own stack: every lock of
- * the runtime is held in between. */
+/* Around the kernel's fork, on whatever stack the caller is, inside the
+ * runtime; nothing is started or laid out in between. */
+struct coro;
 void boot_before_fork(void);
 void boot_after_fork_parent(void);
-/* The child has one kernel thread, the one that called, and one coroutine, the
- * caller, now bound to it; the next boot_start begins afresh. */
-void boot_after_fork_child(void);
+/* The child has one kernel thread, which is the caller's own from now on: me,
+ * or NULL if it was never adopted. Nothing is started; the next boot_start
+ * begins afresh. libc_forked: by libc's fork, which puts its own house in
+ * order, and not by _Fork or clone. */
+void boot_after_fork_child(struct coro *me, bool libc_forked);
 
 #endif

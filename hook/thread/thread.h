@@ -5,6 +5,7 @@
 
 #include "coro/coro.h"
 #include <pthread.h>
+#include <signal.h>
 
 struct thread {
 	struct thread *free;		/* slab link */
@@ -14,6 +15,7 @@ struct thread {
 	void *result;
 	_Atomic uint32_t ended;		/* joiners wait for it in the lot */
 	_Atomic uint32_t life;		/* THREAD_* */
+	stack_t altstack;		/* sigaltstack's */
 	void *joiner;			/* the coroutine that joins, for EDEADLK */
 };
 enum { THREAD_JOINABLE = 1, THREAD_DETACHED, THREAD_JOINED };

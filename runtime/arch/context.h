@@ -37,6 +37,11 @@ void arch_context_regs(void *sp, struct arch_regs *ret_regs);
  * below. Unwinding goes through it. */
 long arch_call_on(void *stack_top, long (*fn)(void *), void *arg);
 
+/* Where the kernel lets a signal handler return to, or NULL where it provides
+ * the place itself. */
+typedef void (*arch_restorer)(void);
+arch_restorer arch_signal_restorer(void);
+
 /* Chooses between the user-mode instruction and the system call for writing
  * the thread pointer. Called once before the first switch. */
 void arch_tp_init(int force_syscall);

@@ -1,26 +1,53 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* base/lock.c - the two slow paths. */
+/* base/lock.c - the slow paths, and what a fork does to locks. */
 #include "base/lock.h"
 #include "arch/tp.h"
 #include "base/sys.h"
 
 #define SPINS 100
 
+uint32_t lock_held = 2;
+
+bool lock_inherit(struct lock *l, uint32_t word)
+{
+	/* 0: it was freed since the caller looked. */
+	return atomic_compare_exchange_strong_explicit(
+		&l->word, &word, lock_held, memory_order_acquire,
+		memory_order_relaxed);
+}
+
 void lock_slow(struct lock *l)
 {
+	uint32_t held = lock_held, word;
+
 	for (int i = 0; i < SPINS; i++) {
 		arch_relax();
-		if (atomic_load_explicit(&l->word, memory_order_relaxed) == 0 &&
-		    lock_try(l))
+		word = atomic_load_explicit(&l->word, memory_order_relaxed);
+		if ((word & ~1u) != held && lock_try(l))
 			return;
 	}
-	/* From here on we may sleep, so whoever unlocks must look: we leave 2
-	 * even when we find it free, since others may sleep beside us. */
-	while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0)
-		sys_futex_wait(&l->word, 2, COGO_FOREVER);
+	/* From here on we may sleep, so whoever unlocks must look: we leave
+	 * the mark even when we find it free, since others may sleep beside
+	 * us. */
+	for (;;) {
+		word = atomic_exchange_explicit(&l->word, held + 1,
+						memory_order_acquire);
+		if ((word & ~1u) != held)
+			return;
+		sys_futex_wait(&l->word, held + 1, COGO_FOREVER);
+	}
 }
 
 void unlock_slow(struct lock *l)
 {
 	sys_futex_wake(&l->word, 1);
+}
+
+void lock_fork_child(void)
+{
+	/* After 2^31 generations of children a lock that has been held since
+	 * the first would seem to be held again. */
+	lock_held += 2;
+	if (lock_held == 0)
+		lock_held = 2;
 }

@@ -4,8 +4,13 @@
  *
  * Held only inside the runtime, never across a park: a coroutine that parks
  * holds none. A holder may lose its processor, so waiters spin briefly and
- * then sleep on a futex. The word: 0 free, 1 held, 2 held and somebody may be
- * asleep. Zeroed memory is a free lock. */
+ * then sleep on a futex. The word: 0 free, lock_held held, lock_held + 1 held
+ * and somebody may be asleep. Zeroed memory is a free lock.
+ *
+ * lock_held is another number in each child of a fork: whatever a thread held
+ * that did not come along is free there, without anybody having to know where
+ * all the locks are. What such a lock guards may have been left half changed;
+ * that is put right by the one who owns the data (the x_fork_child functions). */
 #ifndef COGO_BASE_LOCK_H
 #define COGO_BASE_LOCK_H
 
@@ -17,15 +22,23 @@ struct lock {
 	_Atomic uint32_t word;
 };
 
+/* Even, never 0. Written only in a child of a fork, by its one thread. */
+extern uint32_t lock_held;
+
 void lock_slow(struct lock *l);
 void unlock_slow(struct lock *l);
+/* Takes a lock whose holder, by the word seen, is in another process. */
+COLD bool lock_inherit(struct lock *l, uint32_t word);
 
 static inline bool lock_try(struct lock *l)
 {
-	uint32_t free = 0;
+	uint32_t word = 0;
 
-	return atomic_compare_exchange_strong_explicit(
-		&l->word, &free, 1, memory_order_acquire, memory_order_relaxed);
+	if (likely(atomic_compare_exchange_strong_explicit(
+		    &l->word, &word, lock_held, memory_order_acquire,
+		    memory_order_relaxed)))
+		return true;
+	return unlikely((word & ~1u) != lock_held) && lock_inherit(l, word);
 }
 
 static inline void lock(struct lock *l)
@@ -38,14 +51,18 @@ static inline void unlock(struct lock *l)
 {
 	/* release: pairs with the acquire of the next holder. */
 	if (unlikely(atomic_exchange_explicit(&l->word, 0,
-					      memory_order_release) == 2))
+					      memory_order_release) & 1))
 		unlock_slow(l);
 }
 
-/* In a child after fork, whose other threads are gone. */
+/* Free, whoever held it. */
 static inline void lock_reset(struct lock *l)
 {
 	atomic_store_explicit(&l->word, 0, memory_order_relaxed);
 }
+
+/* First thing in the child of a fork: only what the caller itself holds is
+ * still held, and it may unlock that as ever. */
+void lock_fork_child(void);
 
 #endif

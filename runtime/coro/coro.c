@@ -24,6 +24,7 @@
 #include "mem/slab.h"
 #include "mem/tls.h"
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 /* Above any id the kernel gives (4194304 at most), below 2^30, which libc's
@@ -41,6 +42,12 @@ static struct { struct stack_pool *pool; struct coro *free; } shells[64];
 static _Atomic uint64_t ids, made;
 static _Atomic uint32_t live, peak;
 static _Atomic uint32_t tids;
+
+/* In the child of a fork: whoever was made before, but one, lives in the
+ * parent only. Their objects are left as they are, since to write to each
+ * would copy its page. */
+static uint64_t left_behind;
+static struct coro *survivor;
 
 /* The table from pthread_t to object: open addressing would have to move
  * entries under readers; chains through the shells need no memory of their
@@ -77,6 +84,11 @@ static int enter_table(struct coro *c)
 	return 0;
 }
 
+static bool is_here(const struct coro *c)
+{
+	return likely(c->id > left_behind) || c == survivor;
+}
+
 struct coro *coro_of_thread(uintptr_t thread)
 {
 	struct link *l = atomic_load_explicit(&table[bucket_of(thread)],
@@ -84,7 +96,7 @@ struct coro *coro_of_thread(uintptr_t thread)
 
 	for (; l; l = l->next)
 		if (l->thread == thread)
-			return l->coro;
+			return is_here(l->coro) ? l->coro : NULL;
 	return NULL;
 }
 
@@ -226,7 +238,9 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->fd = -1;
 	c->since = 0;
 	c->trimmed = false;
+	c->vforked = false;
 	c->tid = 0;
+	c->vtid = new_tid();
 	c->thread = NULL;
 	c->user = NULL;
 	c->stack.asked = attr->stack_size;
@@ -235,7 +249,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 		strncpy(c->name, attr->name, sizeof(c->name) - 1);
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
 	if (c->tp)
-		tls_set_tid(c->tp, new_tid());
+		tls_set_tid(c->tp, c->vtid);
 	start = attr->stack_low ? (char *)attr->stack_low + attr->stack_size
 				: c->stack_start;
 	c->sp = arch_context_make(start, first, c);
@@ -267,7 +281,8 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->bound = 1;
 	c->in_runtime = 0;
 	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
-	c->sigmask = 0;
+	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &c->sigmask,
+		 sizeof(c->sigmask));
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
 	c->id = 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
 	c->kind = kind;
@@ -275,7 +290,8 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->what = NULL;
 	c->fd = -1;
 	c->since = 0;
-	c->tid = sys_gettid();
+	c->tid = c->vtid = sys_gettid();
+	c->vforked = false;
 	c->thread = NULL;
 	c->user = NULL;
 	memset(c->name, 0, sizeof(c->name));
@@ -301,7 +317,7 @@ static long each_one(void *obj, void *arg)
 {
 	struct each *e = arg;
 
-	return e->fn(obj, e->arg);
+	return is_here(obj) ? e->fn(obj, e->arg) : 0;
 }
 
 long coro_each(long (*fn)(struct coro *, void *), void *arg)
@@ -309,6 +325,11 @@ long coro_each(long (*fn)(struct coro *, void *), void *arg)
 	struct each e = { fn, arg };
 
 	return slab_each(&coros, each_one, &e);
+}
+
+struct coro_registry coro_registry(void)
+{
+	return (struct coro_registry){ &coros, &left_behind, &survivor };
 }
 
 uint64_t coro_made(void)
@@ -359,10 +380,12 @@ void coro_fork_lock(void)
 	lock(&coros.lock);
 	lock(&links.lock);
 	stack_fork_lock();
+	tls_fork_lock();
 }
 
 void coro_fork_unlock(void)
 {
+	tls_fork_unlock();
 	stack_fork_unlock();
 	unlock(&links.lock);
 	unlock(&coros.lock);
@@ -372,18 +395,23 @@ void coro_fork_unlock(void)
 /* Coroutines that lived in the parent leave their shells behind, in use for
  * ever as far as this process knows: their stacks may be mid-call, their TLS
  * blocks hold pointers. They are gone, as other threads' stacks are after a
- * fork; only their state is set so that nobody lists them. */
-static long forget(struct coro *c, void *self_coro)
+ * fork. */
+void coro_fork_child(struct coro *me, uintptr_t worker_tp, bool libc_forked)
 {
-	if (c != self_coro)
-		atomic_store_explicit(&c->state, CORO_FREE, memory_order_relaxed);
-	return 0;
-}
-
-void coro_fork_child(struct coro *self_coro)
-{
-	coro_each(forget, self_coro);
-	atomic_store_explicit(&live, self_coro &&
-			      self_coro->kind == CORO_KIND_CORO ? 1 : 0,
-			      memory_order_relaxed);
+	left_behind = atomic_load_explicit(&ids, memory_order_relaxed);
+	survivor = me;
+	atomic_store_explicit(&live, 0, memory_order_relaxed);
+	/* A kernel thread that was adopted has no stack of ours, and its block
+	 * is libc's. */
+	tls_fork_child(me && me->stack.low ? me->tp : 0, worker_tp, libc_forked);
+	if (!me)
+		return;
+	/* The one kernel thread of this process is the caller's own from now
+	 * on, whatever it was before. */
+	me->kind = CORO_KIND_THREAD;
+	me->bound++;
+	me->worker = NULL;
+	me->tid = me->vtid = sys_gettid();
+	if (me->tp)
+		tls_set_tid(me->tp, me->tid);
 }

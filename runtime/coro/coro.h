@@ -89,10 +89,16 @@ struct coro {
 	uint32_t why;
 	const void *what;	/* what it waits for, when that has an address */
 	int fd;			/* … or a descriptor; -1 */
-	cogo_time since;	/* parked since, roughly; 0: unknown */
+	cogo_time since;	/* parked since, by arch_cycles; 0: unknown */
+	struct {		/* sleeps on its own stack, in the kernel: the
+				 * frame it will return to; pc 0: it does not */
+		_Atomic uintptr_t pc, sp, fp;
+	} asleep;
 	char name[16];
 	bool trimmed;		/* unused stack given back since it last ran */
+	bool vforked;		/* a child of vfork runs in our memory, as us */
 	int tid;		/* kernel thread it is bound to, or 0 */
+	int vtid;		/* what gettid() says: the same for all its life */
 
 	/* The life. */
 	struct stack stack;	/* low == NULL: a kernel thread's own */
@@ -104,6 +110,24 @@ struct coro {
 	int exit_value;
 	_Atomic uint32_t refs;
 } __attribute__((aligned(64)));
+
+/* For those who look in, while me sleeps in the kernel and its registers are
+ * nowhere else: the frame that called the function at hand, which must not be
+ * inlined. relaxed: inspect/census.c looks twice. */
+#define CORO_FALL_ASLEEP(me)						\
+	do {								\
+		atomic_store_explicit(&(me)->asleep.sp,			\
+			(uintptr_t)__builtin_dwarf_cfa(),		\
+			memory_order_relaxed);				\
+		atomic_store_explicit(&(me)->asleep.fp,			\
+			*(uintptr_t *)__builtin_frame_address(0),	\
+			memory_order_relaxed);				\
+		atomic_store_explicit(&(me)->asleep.pc,			\
+			(uintptr_t)__builtin_return_address(0),		\
+			memory_order_relaxed);				\
+	} while (0)
+#define CORO_AWAKE(me) \
+	atomic_store_explicit(&(me)->asleep.pc, 0, memory_order_relaxed)
 
 enum coro_kind { CORO_KIND_CORO, CORO_KIND_THREAD, CORO_KIND_ROOT };
 
@@ -164,8 +188,19 @@ static inline struct coro *coro_list_pop(struct coro_list *l)
 	return c;
 }
 
-/* Every object that ever was, FREE ones included; takes no lock. */
+/* Every object that ever was, FREE ones included; takes no lock. In the child
+ * of a fork, those that were made in it and the one that forked. */
 long coro_each(long (*fn)(struct coro *c, void *arg), void *arg);
+
+/* Where a debugger finds them all, and whom not to count: objects up to that
+ * id, but for that one, are of the process that forked. */
+struct slab;
+struct coro_registry {
+	const struct slab *slab;
+	const uint64_t *left_behind;
+	struct coro *const *survivor;
+};
+struct coro_registry coro_registry(void);
 
 /* Live coroutines (not threads), and the most there ever were. */
 uint64_t coro_made(void);
@@ -177,7 +212,9 @@ struct coro *coro_of_thread(uintptr_t thread);
 
 void coro_fork_lock(void);
 void coro_fork_unlock(void);
-/* In the child: everybody but `self` is gone. */
-void coro_fork_child(struct coro *self);
+/* In the child: everybody but the caller is gone, and it is a plain kernel
+ * thread now, on its own stack as before. me may be NULL. The rest: see
+ * tls_fork_child. */
+void coro_fork_child(struct coro *me, uintptr_t worker_tp, bool libc_forked);
 
 #endif

@@ -324,25 +324,27 @@ void poller_release(struct poller_waiter *w, int fd)
 		sys_call(SYS_close, w->fd);
 }
 
+/* Descriptors of ours that would be the child's for ever. */
+static void close_private(const struct pollable *chunk, int first)
+{
+	for (int k = 0; k < CHUNK; k++)
+		if (chunk[k].private)
+			sys_call(SYS_close, first + k);
+}
+
 void poller_fork_child(void)
 {
-	lock_reset(&chunks_lock);
+	/* Every registration was the parent's, and nobody waits: all of it goes
+	 * as a whole, unwritten, since a written page would be copied first. */
 	for (int i = 0; i < CHUNKS; i++) {
 		struct pollable *chunk = atomic_load_explicit(
 			&chunks[i], memory_order_relaxed);
 
-		for (int k = 0; chunk && k < CHUNK; k++) {
-			struct pollable *p = &chunk[k];
-
-			lock_reset(&p->lock);
-			if (p->private)
-				sys_call(SYS_close, i * CHUNK + k);
-			p->private = false;
-			p->users = 0;
-			p->waiters.next = NULL;
-			if (p->armed)
-				reset(p);
-		}
+		if (!chunk)
+			continue;
+		close_private(chunk, i * CHUNK);
+		atomic_store_explicit(&chunks[i], NULL, memory_order_relaxed);
+		sys_unmap(chunk, CHUNK * sizeof(*chunk));
 	}
 	/* The parent shares our epoll instance: closing it here takes nothing
 	 * from it. */

@@ -103,16 +103,19 @@ static void take_out(struct heap *h, uint32_t i)
 static bool grow(struct heap *h)
 {
 	uint32_t room = h->room ? h->room * 2 : PAGE_SIZE / sizeof(*h->at);
-	struct slot *at = sys_map(room * sizeof(*at));
+	struct slot *at = sys_map(room * sizeof(*at)), *old = h->at;
+	size_t size = h->room * sizeof(*at);
 
 	if (!at)
 		return false;
-	if (h->at) {
-		memcpy(at, h->at, h->room * sizeof(*at));
-		sys_unmap(h->at, h->room * sizeof(*at));
-	}
+	if (old)
+		memcpy(at, old, size);
+	/* In this order: a fork may come at any moment, and the child goes on
+	 * with what h says. */
 	h->at = at;
 	h->room = room;
+	if (old)
+		sys_unmap(old, size);
 	return true;
 }
 
@@ -190,10 +193,10 @@ void timer_run(cogo_time now, struct coro_list *ready)
 
 void timer_fork_child(void)
 {
+	/* Who stood in a heap is not in this process; the caller does not wait.
+	 * A heap may have been left in the middle of a change: empty is right
+	 * whatever it was. */
 	for (int i = 0; i < TIMER_HEAPS; i++) {
-		for (uint32_t k = 1; k <= heaps[i].n; k++)
-			heaps[i].at[k].coro->timer.pos = 0;
-		lock_reset(&heaps[i].lock);
 		heaps[i].n = 0;
 		publish_first(&heaps[i]);
 	}

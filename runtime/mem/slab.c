@@ -7,12 +7,6 @@
 #define FIRST_CHUNK	64
 #define LARGEST_CHUNK	4096
 
-struct slab_chunk {
-	struct slab_chunk *next;
-	_Atomic size_t used;		/* objects handed out at least once */
-	size_t count;
-} __attribute__((aligned(64)));
-
 static void **link_of(struct slab *s, void *obj)
 {
 	return (void **)((char *)obj + s->link);

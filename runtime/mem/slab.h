@@ -11,7 +11,12 @@
 #include "base/compiler.h"
 #include "base/lock.h"
 
-struct slab_chunk;
+/* As those who look in from outside find them (inspect/debug.c). */
+struct slab_chunk {
+	struct slab_chunk *next;
+	_Atomic size_t used;		/* objects handed out at least once */
+	size_t count;
+} __attribute__((aligned(64)));		/* the objects follow */
 
 struct slab {
 	size_t size;			/* of one object, a multiple of 64 */

@@ -6,16 +6,38 @@
  * - the header words (arch_tcb_init), with multiple_threads set: malloc and
  *   stdio skip their locks where it is not;
  * - tid, unique: recursive locks inside libc compare it;
- * - list linked to itself: fork takes the caller's descriptor out of libc's
- *   list of stacks, whatever list that is;
+ * - list, which fork and dlopen follow: see below;
  * - the rseq area marked unregistered: the kernel knows only the worker's;
  * - the locale's character tables (__ctype_init), on the coroutine.
  *
  * A finished coroutine's block is used again. All of it is laid out anew
  * except libc's own thread-local variables, among which is malloc's cache:
- * dropping it would leak it, and libc's way of freeing it cannot be called. */
+ * dropping it would leak it, and libc's way of freeing it cannot be called.
+ *
+ * Our blocks stand on libc's own list of threads (the one of threads on stacks
+ * that libc did not make), from the day they are laid out and for ever. So when
+ * a library with initial-exec variables is loaded, libc itself gives them their
+ * first values in every block, before the library's constructors run, whoever
+ * loads it, by whatever way; and a fork takes the caller off the list as it does
+ * with any thread.
+ *
+ * T1  Between two blocks that no thread uses, first and last, the list is ours:
+ *     what libc does to other threads writes to the outer links of these two
+ *     alone. Inside we need our own lock, and no lock of libc's.
+ * T2  Libc walks forward, at any moment. So a block is complete before the one
+ *     in front of it points to it, and its links are never cleared.
+ * T3  A block is on the list before _dl_allocate_tls lays it out. A library that
+ *     is being loaded is known to that function before libc walks the list; so
+ *     one of the two gives the block the library's first values.
+ * T4  The memory of a block is never unmapped and never zeroed.
+ *
+ * A debugger that reads the list (libthread_db) would take each block for a
+ * kernel thread. It asks for threads of at least the lowest priority there is,
+ * so the blocks say of themselves that theirs is lower. */
 #include "mem/tls.h"
 #include "arch/tp.h"
+#include "base/lock.h"
+#include "base/sys.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
@@ -23,7 +45,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RSEQ_CPU_ID_REGISTRATION_FAILED (-2)
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#else
+#define RSEQ_SIG 0
+#endif
+
+#define REGISTRATION_FAILED	(-2)	/* a cpu_id */
+#define UNREGISTER		1
+#define NO_THREAD		(-1)	/* a tid that libthread_db skips */
+#define HIDDEN_POLICY		3	/* any but SCHED_OTHER, whose priority is 0 */
+#define HIDDEN_PRIORITY		(-1000)
 
 /* As libc exports a member for debuggers: bits, count, offset. */
 struct db_member {
@@ -37,7 +69,7 @@ static struct {
 	size_t thread_size;	/* of the descriptor */
 	long rseq;		/* of the rseq area from the thread pointer, 0: none */
 	uint32_t rseq_size;
-	struct db_member tid, list, specific;
+	struct db_member tid, list, specific, policy, priority;
 	long libc_offset;	/* libc's variables, from the thread pointer */
 	size_t libc_size;
 
@@ -46,6 +78,17 @@ static struct {
 	void (*ctype_init)(void);
 	void (*call_dtors)(void);
 } tls = { .why = "not initialised" };
+
+/* libc's list_t. */
+struct node {
+	struct node *next, *prev;
+};
+
+/* Our stretch of libc's list: head is libc's, NULL when there is none. */
+static struct {
+	struct lock lock;
+	struct node *head, *first, *last;
+} stretch;
 
 static bool find_member(const char *name, struct db_member *ret)
 {
@@ -98,7 +141,10 @@ static const char *look_up(void)
 	if (!sizeof_pthread ||
 	    !find_member("_thread_db_pthread_tid", &tls.tid) ||
 	    !find_member("_thread_db_pthread_list", &tls.list) ||
-	    !find_member("_thread_db_pthread_specific", &tls.specific))
+	    !find_member("_thread_db_pthread_specific", &tls.specific) ||
+	    !find_member("_thread_db_pthread_schedpolicy", &tls.policy) ||
+	    !find_member("_thread_db_pthread_schedparam_sched_priority",
+			 &tls.priority))
 		return "libc does not export its descriptors for debuggers";
 	static_info(&tls.size, &tls.align);
 	if (tls.align < 64)
@@ -120,6 +166,102 @@ static const char *look_up(void)
 	return NULL;
 }
 
+static char *thread_of(uintptr_t tp)
+{
+	return (char *)arch_tp_to_thread(tp);
+}
+
+static struct node *node_of(uintptr_t tp)
+{
+	return (struct node *)(thread_of(tp) + tls.list.offset);
+}
+
+static void hide(uintptr_t tp)
+{
+	*(int32_t *)(thread_of(tp) + tls.policy.offset) = HIDDEN_POLICY;
+	*(int32_t *)(thread_of(tp) + tls.priority.offset) = HIDDEN_PRIORITY;
+}
+
+static uintptr_t tcb_below(void *top)
+{
+	return ((uintptr_t)top - tls.thread_size) & ~(uintptr_t)(tls.align - 1);
+}
+
+/* A block that only stands on the list. */
+static struct node *make_mark(void *top)
+{
+	uintptr_t tp = arch_tcb_to_tp((void *)tcb_below(top));
+
+	hide(tp);
+	tls_set_tid(tp, NO_THREAD);
+	return node_of(tp);
+}
+
+/* Puts the two marks at the end of libc's list. Nobody else changes it now:
+ * the program has not begun. */
+static void attach(void)
+{
+	struct node *end = stretch.head->prev;
+
+	stretch.first->prev = end;
+	stretch.last->next = stretch.head;
+	end->next = stretch.first;
+	stretch.head->prev = stretch.last;
+}
+
+static void join_list(void)
+{
+	const struct db_member *user = dlsym(
+		RTLD_DEFAULT, "_thread_db_rtld_global__dl_stack_user");
+	char *rtld = dlsym(RTLD_DEFAULT, "_rtld_global");
+	struct node *head;
+	char *marks;
+
+	if (!user || !rtld || user->bits != 8 * sizeof(*head))
+		return;
+	head = (struct node *)(rtld + user->offset);
+	/* The program's first thread stands on it, so it is not empty. */
+	if (!head->next || head->next == head || head->next->prev != head ||
+	    head->prev->next != head)
+		return;
+	marks = sys_map(2 * tls_size());
+	if (!marks)
+		return;
+	stretch.first = make_mark(marks + tls_size());
+	stretch.last = make_mark(marks + 2 * tls_size());
+	stretch.first->next = stretch.last;
+	stretch.last->prev = stretch.first;
+	stretch.head = head;
+	attach();
+}
+
+/* Under stretch.lock, or alone. */
+static void insert(struct node *n)
+{
+	struct node *after = stretch.first->next;
+
+	n->next = after;
+	n->prev = stretch.first;
+	after->prev = n;
+	/* release: who walks finds n's next (T2). */
+	__atomic_store_n(&stretch.first->next, n, __ATOMIC_RELEASE);
+}
+
+static void enlist(uintptr_t tp)
+{
+	struct node *n = node_of(tp);
+
+	hide(tp);
+	if (!stretch.head) {
+		/* fork takes it off whatever list it is on. */
+		n->next = n->prev = n;
+		return;
+	}
+	lock(&stretch.lock);
+	insert(n);
+	unlock(&stretch.lock);
+}
+
 void tls_init(bool force_shared)
 {
 	tls.why = force_shared ? "forced" : look_up();
@@ -127,6 +269,7 @@ void tls_init(bool force_shared)
 	if (tls.private) {
 		tls.why = "";
 		dl_iterate_phdr(find_libc, (void *)tls.ctype_init);
+		join_list();
 	}
 }
 
@@ -145,40 +288,44 @@ size_t tls_size(void)
 	return align_up(tls.size, tls.align) + tls.align;
 }
 
+bool tls_follows_dlopen(void)
+{
+	return stretch.head != NULL;
+}
+
 size_t tls_thread_size(void)
 {
 	return tls.thread_size;
 }
 
-static char *thread_of(uintptr_t tp)
-{
-	return (char *)arch_tp_to_thread(tp);
-}
-
 /* The members that must not be zero. */
 static void init_thread(uintptr_t tp)
 {
-	char *thread = thread_of(tp);
-	void **list = (void **)(thread + tls.list.offset);
-
 	arch_tcb_init((void *)tp, (const void *)arch_tp_get());
-	list[0] = list[1] = list;
+	hide(tp);
 	if (tls.rseq)
-		((int32_t *)(tp + (uintptr_t)tls.rseq))[1] =
-			RSEQ_CPU_ID_REGISTRATION_FAILED;
+		((int32_t *)(tp + (uintptr_t)tls.rseq))[1] = REGISTRATION_FAILED;
 }
 
 uintptr_t tls_make(void *top)
 {
-	uintptr_t tcb = ((uintptr_t)top - tls.thread_size) &
-			~(uintptr_t)(tls.align - 1);
-	uintptr_t tp;
+	uintptr_t tcb = tcb_below(top);
+	uintptr_t tp = arch_tcb_to_tp((void *)tcb);
 
+	enlist(tp);	/* first: T3 */
 	if (!tls.allocate((void *)tcb))
 		return 0;
-	tp = arch_tcb_to_tp((void *)tcb);
 	init_thread(tp);
 	return tp;
+}
+
+/* All of the descriptor but its place on the list (T2). */
+static void clear_thread(uintptr_t tp)
+{
+	size_t after = tls.list.offset + sizeof(struct node);
+
+	memset(thread_of(tp), 0, tls.list.offset);
+	memset(thread_of(tp) + after, 0, tls.thread_size - after);
 }
 
 bool tls_renew(uintptr_t tp)
@@ -190,7 +337,7 @@ bool tls_renew(uintptr_t tp)
 	if (kept)
 		memcpy(keep, libc_vars, tls.libc_size);
 	tls.deallocate((void *)tp, false);
-	memset(thread_of(tp), 0, tls.thread_size);
+	clear_thread(tp);
 	if (!tls.allocate((void *)tp))
 		return false;
 	if (kept)
@@ -235,11 +382,33 @@ void tls_free_specific(uintptr_t tp)
 	}
 }
 
-void tls_init_module(uintptr_t tp, long offset, const void *image,
-		     size_t filesz, size_t memsz)
+void tls_fork_lock(void)
 {
-	char *at = (char *)tp + offset;
+	lock(&stretch.lock);
+}
 
-	memcpy(at, image, filesz);
-	memset(at + filesz, 0, memsz - filesz);
+void tls_fork_unlock(void)
+{
+	unlock(&stretch.lock);
+}
+
+void tls_fork_child(uintptr_t tp, uintptr_t worker_tp, bool libc_forked)
+{
+	/* The kernel goes on writing to the area that was the worker's, in
+	 * memory that libc may now give away or unmap. */
+	if (worker_tp && tls.rseq)
+		sys_call(SYS_rseq, worker_tp + (uintptr_t)tls.rseq, tls.rseq_size,
+			 UNREGISTER, RSEQ_SIG);
+	if (!stretch.head || !libc_forked)
+		return;
+	/* fork has emptied the list, and has taken the caller from its place
+	 * and put it on the list of stacks that are libc's to reuse. */
+	if (tp) {
+		struct node *n = node_of(tp);
+
+		n->next->prev = n->prev;
+		n->prev->next = n->next;
+		insert(n);
+	}
+	attach();
 }

@@ -43,12 +43,19 @@ int tls_tid(uintptr_t tp);
 /* pthread keys beyond the first 32 live in blocks of their own; free them. */
 void tls_free_specific(uintptr_t tp);
 
-/* After dlopen: gives [image, image+filesz) zero-extended to memsz to a block
- * that existed before. offset is relative to the thread pointer. */
-void tls_init_module(uintptr_t tp, long offset, const void *image,
-		     size_t filesz, size_t memsz);
-
 /* Bytes of glibc's thread descriptor at tp that belong to it. */
 size_t tls_thread_size(void);
+
+/* Whether a library that is loaded later gets its initial-exec variables right
+ * in the blocks that exist then. */
+bool tls_follows_dlopen(void);
+
+void tls_fork_lock(void);
+void tls_fork_unlock(void);
+/* In the child. tp: the caller's, if its block is one of these, or 0.
+ * worker_tp: that of the kernel thread it ran on, or 0 if that is its own.
+ * libc_forked: it was libc's fork, which made its lists anew, and not a bare
+ * system call. */
+void tls_fork_child(uintptr_t tp, uintptr_t worker_tp, bool libc_forked);
 
 #endif

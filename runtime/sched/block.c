@@ -10,12 +10,22 @@
 #include "arch/tp.h"
 #include "base/lock.h"
 #include "base/sys.h"
+#include "inspect/census.h"
 #include "sched/loop.h"
 #include <string.h>
 
-static struct block_stats stats;	/* under stats_lock */
+/* Hand-offs that the monitor noticed and that last: how long the longest took
+ * is known only when it is over, and where it was only while it lasts. One more
+ * than these goes without a stack. */
+#define LASTING 16
+static struct {
+	struct worker *worker;	/* NULL: free */
+	struct handoff so_far;
+} lasting[LASTING];		/* under stats_lock */
+static struct handoff longest;	/* under stats_lock */
 static struct lock stats_lock;
-static _Atomic uint64_t declared;
+static _Atomic uint64_t declared, noticed;
+static bool watched;
 
 static void leave_slot(struct worker *w)
 {
@@ -36,14 +46,49 @@ void block_enter(struct coro *me, enum why why)
 		return;
 	me->why = why;
 	me->since = (cogo_time)arch_cycles();
+	CORO_FALL_ASLEEP(me);
 	atomic_fetch_add_explicit(&declared, 1, memory_order_relaxed);
 	leave_slot(me->worker);
+}
+
+static void identify(struct handoff *h, const struct coro *c)
+{
+	h->id = c->id;
+	memcpy(h->name, c->name, sizeof(h->name));
+	h->name[sizeof(h->name) - 1] = 0;
+}
+
+/* The caller is on its own stack, in the frame that it fell asleep in. */
+static COLD void compare(struct coro *me)
+{
+	cogo_time lasted = census_since((uint64_t)me->since);
+	struct arch_regs from = { .pc = me->asleep.pc, .sp = me->asleep.sp,
+				  .fp = me->asleep.fp };
+	struct backtrace trace;
+
+	if (lasted <= *(volatile cogo_time *)&longest.lasted)
+		return;
+	/* libunwind takes libc's locks, and must not park on them. */
+	me->bound++;
+	backtrace_walk(&from, false, &me->stack, &trace);
+	me->bound--;
+	lock(&stats_lock);
+	if (lasted > longest.lasted) {
+		longest.lasted = lasted;
+		longest.declared = true;
+		longest.trace = trace;
+		identify(&longest, me);
+	}
+	unlock(&stats_lock);
 }
 
 void block_exit(struct coro *me)
 {
 	if (me->bound)
 		return;
+	if (unlikely(watched))
+		compare(me);
+	CORO_AWAKE(me);
 	me->why = WHY_NOTHING;
 	me->fd = -1;
 	want_slot(me->worker);
@@ -83,21 +128,86 @@ long on_worker(struct coro *me, long (*fn)(void *), void *arg)
 	return r;
 }
 
-void block_note(struct coro *c, cogo_time lasted)
+void block_watch(void)
 {
+	census_init();
+	watched = true;
+}
+
+/* On the monitor's thread. The worker may be back by the time we look: then
+ * what we find is where it got to. */
+void block_noticed(struct worker *w, cogo_time lasted)
+{
+	struct coro *c = atomic_load_explicit(&w->current, memory_order_relaxed);
+	struct handoff h = { .lasted = lasted };
+	struct arch_regs from;
+
+	atomic_fetch_add_explicit(&noticed, 1, memory_order_relaxed);
+	if (!watched || !c)
+		return;
+	identify(&h, c);
+	if (backtrace_asleep(w->tid, &from))
+		backtrace_walk(&from, false, NULL, &h.trace);
 	lock(&stats_lock);
-	stats.noticed++;
-	if ((uint64_t)lasted > stats.longest_ns) {
-		stats.longest_ns = (uint64_t)lasted;
-		stats.longest_id = c ? c->id : 0;
-	}
+	for (int i = 0; i < LASTING; i++)
+		if (!lasting[i].worker || lasting[i].worker == w) {
+			lasting[i].worker = w;
+			lasting[i].so_far = h;
+			break;
+		}
+	unlock(&stats_lock);
+	/* release: pairs with the acquire in block_noticed_end. */
+	atomic_store_explicit(&w->noticed, sys_now() - lasted,
+			      memory_order_release);
+}
+
+/* Under stats_lock. */
+static void settle(const struct handoff *so_far, cogo_time lasted)
+{
+	if (lasted <= longest.lasted)
+		return;
+	longest = *so_far;
+	longest.lasted = lasted;
+}
+
+void block_noticed_end(struct worker *w)
+{
+	cogo_time since = atomic_load_explicit(&w->noticed, memory_order_acquire);
+
+	if (likely(!since))
+		return;
+	atomic_store_explicit(&w->noticed, 0, memory_order_relaxed);
+	lock(&stats_lock);
+	for (int i = 0; i < LASTING; i++)
+		if (lasting[i].worker == w) {
+			settle(&lasting[i].so_far, sys_now() - since);
+			lasting[i].worker = NULL;
+		}
 	unlock(&stats_lock);
 }
 
 void block_get_stats(struct block_stats *ret)
 {
+	struct handoff before;
+
 	lock(&stats_lock);
-	*ret = stats;
+	before = longest;
+	for (int i = 0; i < LASTING; i++)
+		if (lasting[i].worker)
+			settle(&lasting[i].so_far, sys_now() -
+			       atomic_load_explicit(&lasting[i].worker->noticed,
+						    memory_order_relaxed));
+	ret->longest = longest;
+	longest = before;
 	unlock(&stats_lock);
 	ret->declared = atomic_load_explicit(&declared, memory_order_relaxed);
+	ret->noticed = atomic_load_explicit(&noticed, memory_order_relaxed);
+}
+
+void block_fork_child(void)
+{
+	memset(lasting, 0, sizeof(lasting));
+	memset(&longest, 0, sizeof(longest));
+	atomic_store_explicit(&declared, 0, memory_order_relaxed);
+	atomic_store_explicit(&noticed, 0, memory_order_relaxed);
 }

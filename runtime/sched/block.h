@@ -11,6 +11,7 @@
 #define COGO_SCHED_BLOCK_H
 
 #include "coro/coro.h"
+#include "inspect/backtrace.h"
 
 /* The caller is about to make a call that may sleep for long. Nestable with
  * bind; no effect on kernel threads. */
@@ -24,16 +25,29 @@ void block_unbind(struct coro *me);
  * behave as on a plain kernel thread. On one, just fn(arg). */
 long on_worker(struct coro *me, long (*fn)(void *), void *arg);
 
-/* Declared and noticed hand-offs, the longest one and where it was. */
+/* Hand-offs: declared by a hook, or noticed by the monitor. */
+struct handoff {
+	cogo_time lasted;	/* ns; 0: there was none */
+	uint64_t id;		/* of the coroutine */
+	char name[16];
+	bool declared;
+	struct backtrace trace;	/* depth 0: it computed, or nobody knows */
+};
 struct block_stats {
 	uint64_t declared, noticed;
-	uint64_t longest_ns;
-	void *longest_stack[16];
-	int longest_depth;
-	uint64_t longest_id;
+	struct handoff longest;
 };
+/* From now on the longest is looked for: a look at the counter per declared
+ * one, and a walk whenever it is the longest so far. */
+void block_watch(void);
 void block_get_stats(struct block_stats *ret);
-/* The monitor took the slot of a worker that neither blocked nor switched. */
-void block_note(struct coro *c, cogo_time lasted);
+
+/* The monitor took the slot of a worker that has neither declared anything nor
+ * switched for that long. */
+void block_noticed(struct worker *w, cogo_time lasted);
+/* That worker is back. Its own thread. */
+void block_noticed_end(struct worker *w);
+
+void block_fork_child(void);
 
 #endif

@@ -22,6 +22,7 @@
 #include "coro/self.h"
 #include "event/poller.h"
 #include "event/timer.h"
+#include "sched/block.h"
 #include "sched/monitor.h"
 #include "sched/ready.h"
 #include <errno.h>
@@ -95,6 +96,7 @@ void loop_arrive(struct coro *me)
 /* The kernel's mask is the coroutine's while it runs; most share one. */
 static void set_mask(struct worker *w, uint64_t mask)
 {
+	/* 32 and 33 are libc's and the runtime's: never blocked. */
 	if (likely(mask == w->kernel_mask))
 		return;
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
@@ -256,6 +258,7 @@ static void be_spare(struct worker *w)
 {
 	struct coro *c;
 
+	block_noticed_end(w);
 	if (loop_take_slot()) {
 		atomic_store_explicit(&w->slot, true, memory_order_relaxed);
 		return;

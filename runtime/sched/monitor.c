@@ -29,7 +29,10 @@ static struct {
 	_Atomic uint32_t asleep;	/* for good, until activity */
 	_Atomic uint32_t wanted;	/* workers */
 	bool limit_said;
+	_Atomic int tid;
 } monitor;
+
+_Atomic uint32_t monitor_news;
 
 static void poke(void)
 {
@@ -50,6 +53,16 @@ void monitor_activity(void)
 		return;
 	if (atomic_exchange_explicit(&monitor.asleep, 0, memory_order_acq_rel))
 		poke();
+}
+
+bool monitor_asleep(void)
+{
+	return atomic_load_explicit(&monitor.asleep, memory_order_relaxed);
+}
+
+int monitor_tid(void)
+{
+	return atomic_load_explicit(&monitor.tid, memory_order_relaxed);
 }
 
 static void make_wanted(void)
@@ -125,8 +138,7 @@ static bool look_at(struct worker *w)
 	if (atomic_load_explicit(&w->idle, memory_order_acquire) ||
 	    !atomic_exchange_explicit(&w->slot, false, memory_order_acq_rel))
 		return true;
-	block_note(atomic_load_explicit(&w->current, memory_order_relaxed),
-		   MONITOR_TICK);
+	block_noticed(w, MONITOR_TICK);
 	loop_give_slot();
 	return true;
 }
@@ -202,6 +214,7 @@ static void *monitor_main(void *arg UNUSED)
 	cogo_time now, walked = 0, walk;
 	uint32_t seen;
 
+	atomic_store_explicit(&monitor.tid, sys_gettid(), memory_order_relaxed);
 	for (;;) {
 		seen = atomic_load_explicit(&monitor.word, memory_order_acquire);
 		now = sys_now();
@@ -219,6 +232,9 @@ static void *monitor_main(void *arg UNUSED)
 			atomic_store_explicit(&monitor.asleep, 1,
 					      memory_order_seq_cst);
 			if (!look_at_all()) {
+				atomic_fetch_add_explicit(&monitor_news, 1,
+							  memory_order_release);
+				sys_futex_wake(&monitor_news, 1);
 				sys_futex_wait(&monitor.word, seen, COGO_FOREVER);
 				quiet = 0;
 			}
@@ -240,4 +256,5 @@ void monitor_fork_child(void)
 {
 	atomic_store_explicit(&monitor.wanted, 0, memory_order_relaxed);
 	atomic_store_explicit(&monitor.asleep, 0, memory_order_relaxed);
+	monitor.limit_said = false;
 }

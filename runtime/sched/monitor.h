@@ -22,6 +22,12 @@ void monitor_activity(void);
 
 void monitor_fork_child(void);
 
+/* For whoever watches the watchman: a futex that moves when the monitor has
+ * gone to sleep for good, and whether it is asleep still. */
+extern _Atomic uint32_t monitor_news;
+bool monitor_asleep(void);
+int monitor_tid(void);
+
 /* How many workers may be made in all; the limit is said once when reached. */
 #define MONITOR_MOST_WORKERS 4000
 

@@ -31,7 +31,7 @@ static void *worker_main(void *arg)
 	w->root->in_runtime = 1;	/* its own stack is all runtime */
 	w->tid = sys_gettid();
 	/* Everything but faults is blocked until a coroutine's mask comes. */
-	w->kernel_mask = ~(uint64_t)0;
+	w->kernel_mask = ~(uint64_t)0 & ~((uint64_t)3 << 31);
 	loop(w);
 	return NULL;
 }
@@ -83,9 +83,7 @@ void sched_fork_child(void)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_relaxed);
 
-	/* The workers' memory stays: the caller still runs on the stack of
-	 * one of them. */
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++)
 		atomic_store_explicit(&sched.workers[i], NULL,
 				      memory_order_relaxed);
 	atomic_store_explicit(&sched.nworkers, 0, memory_order_relaxed);
@@ -95,7 +93,6 @@ void sched_fork_child(void)
 	atomic_store_explicit(&sched.spinning, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nglobal, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.poller, NULL, memory_order_relaxed);
-	lock_reset(&sched.lock);
 	sched.idle = sched.spare = NULL;
 	sched.global = (struct coro_list){ 0 };
 }

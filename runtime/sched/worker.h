@@ -44,6 +44,8 @@ struct worker {
 	/* The monitor's notes. */
 	uint32_t seen_picks;
 	cogo_time seen_cpu;
+	/* A hand-off that it noticed and that lasts: since when, 0: none. */
+	_Atomic cogo_time noticed;
 
 	_Atomic uint64_t switches, steals, blocks;
 };

@@ -160,8 +160,9 @@ out:
 
 void lot_fork_child(void)
 {
-	for (int i = 0; i < BUCKETS; i++) {
-		lock_reset(&buckets[i].lock);
-		buckets[i].waiters.next = NULL;
-	}
+	/* Written only where there is something: each page that is not touched
+	 * stays shared with the parent. */
+	for (int i = 0; i < BUCKETS; i++)
+		if (buckets[i].waiters.next)
+			buckets[i].waiters.next = NULL;
 }

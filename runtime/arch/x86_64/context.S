@@ -148,4 +148,16 @@ arch_call_on:
 	.cfi_endproc
 	.size	arch_call_on, . - arch_call_on
 
+/* Where a signal handler returns to. Unwinders know these very bytes for a
+ * signal frame, as long as no unwind note covers them; the nop before keeps
+ * the one that looks up pc - 1 out of arch_call_on's. */
+	nop
+	.globl	arch_sigreturn
+	.hidden	arch_sigreturn
+	.type	arch_sigreturn, @function
+arch_sigreturn:
+	.byte	0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0		/* mov $15, %rax */
+	.byte	0x0f, 0x05				/* syscall */
+	.size	arch_sigreturn, . - arch_sigreturn
+
 	.section .note.GNU-stack,"",@progbits

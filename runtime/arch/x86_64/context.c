@@ -57,6 +57,13 @@ void arch_context_regs(void *sp, struct arch_regs *ret_regs)
 	ret_regs->saved[4] = f->r15;
 }
 
+void arch_sigreturn(void);
+
+arch_restorer arch_signal_restorer(void)
+{
+	return arch_sigreturn;
+}
+
 void arch_tp_init(int force_syscall)
 {
 	/* The kernel sets the bit when user mode may write FS base; valgrind,

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/signal.c - the program's view of signals.
+ *
+ * Actions are the process's and go through runtime/fault; masks are the
+ * coroutine's; what is sent to a thread goes to a coroutine. On kernel threads
+ * the kernel does all this itself, and is left to. */
+#include "base/sys.h"
+#include "fault/signal.h"
+#include "hook/gate.h"
+#include "hook/real.h"
+#include "hook/thread/thread.h"
+#include "sched/block.h"
+#include "sched/park.h"
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NSEC 1000000000ll
+#define SIGSET_BYTES 8
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
+
+static sigbits bits_of(const sigset_t *set)
+{
+	sigbits b;
+
+	memcpy(&b, set, sizeof(b));
+	return b;
+}
+
+static void set_of(sigset_t *set, sigbits b)
+{
+	memset(set, 0, sizeof(*set));
+	memcpy(set, &b, sizeof(b));
+}
+
+static bool valid(int sig)
+{
+	return sig >= 1 && sig <= 64 && sig != 32 && sig != 33;
+}
+
+/* A coroutine as far as signals go: bound ones too. */
+static struct coro *coroutine(void)
+{
+	struct coro *me = self();
+
+	return me && me->kind == CORO_KIND_CORO ? me : NULL;
+}
+
+/* Actions. Without coroutines there is nothing to put off, and the kernel gets
+ * the program's functions as they are. */
+
+HOOKED int sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	struct signal_action a, before;
+	int r;
+
+	if (!gate_threads())
+		return REAL(sigaction)(sig, act, old);
+	if (!valid(sig))
+		return (int)gate_errno(-EINVAL);
+	if (old)
+		signal_get_action(sig, &before);
+	if (act) {
+		a.handler = act->sa_handler;
+		a.flags = (unsigned)act->sa_flags;
+		a.mask = bits_of(&act->sa_mask);
+		r = signal_set_action(sig, &a, false);
+		if (r)
+			return (int)gate_errno(r);
+	}
+	if (old) {
+		old->sa_handler = before.handler;
+		old->sa_flags = (int)before.flags;
+		set_of(&old->sa_mask, before.mask);
+	}
+	return 0;
+}
+ALIAS(__sigaction, sigaction);
+
+static sigbits interrupting;	/* siginterrupt: no SA_RESTART from signal() */
+
+static sighandler_t set_handler(int sig, sighandler_t handler, int flags)
+{
+	struct sigaction act = { .sa_handler = handler, .sa_flags = flags }, old;
+
+	if (handler == SIG_ERR || !valid(sig)) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	if (!(flags & SA_NODEFER))
+		sigaddset(&act.sa_mask, sig);
+	return sigaction(sig, &act, &old) ? SIG_ERR : old.sa_handler;
+}
+
+HOOKED sighandler_t signal(int sig, sighandler_t handler)
+{
+	if (!gate_threads())
+		return REAL(signal)(sig, handler);
+	return set_handler(sig, handler, valid(sig) && (interrupting & SIGBIT(sig))
+						 ? 0 : SA_RESTART);
+}
+ALIAS(bsd_signal, signal);
+ALIAS(ssignal, signal);
+
+HOOKED sighandler_t sysv_signal(int sig, sighandler_t handler)
+{
+	if (!gate_threads())
+		return REAL(sysv_signal)(sig, handler);
+	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER));
+}
+ALIAS(__sysv_signal, sysv_signal);
+
+HOOKED int siginterrupt(int sig, int on)
+{
+	struct sigaction act;
+
+	if (!gate_threads())
+		return REAL(siginterrupt)(sig, on);
+	if (sigaction(sig, NULL, &act))
+		return -1;
+	if (on) {
+		interrupting |= SIGBIT(sig);
+		act.sa_flags &= ~SA_RESTART;
+	} else {
+		interrupting &= ~SIGBIT(sig);
+		act.sa_flags |= SA_RESTART;
+	}
+	return sigaction(sig, &act, NULL);
+}
+
+/* Masks */
+
+static int change_mask(int how, const sigset_t *set, sigset_t *old)
+{
+	struct coro *me = self();
+	sigbits before, now;
+
+	/* libc's own does it for the kernel thread; ours remembers what it did
+	 * there, for the router. */
+	before = now = signal_mask(me);
+	if (set) {
+		switch (how) {
+		case SIG_BLOCK:
+			now |= bits_of(set);
+			break;
+		case SIG_UNBLOCK:
+			now &= ~bits_of(set);
+			break;
+		case SIG_SETMASK:
+			now = bits_of(set);
+			break;
+		default:
+			return EINVAL;
+		}
+	}
+	if (old)
+		set_of(old, before);
+	if (set)
+		signal_set_mask(me, now);
+	return 0;
+}
+
+HOOKED int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	if (!gate_threads())
+		return REAL(pthread_sigmask)(how, set, old);
+	return change_mask(how, set, old);
+}
+
+HOOKED int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	if (!gate_threads())
+		return REAL(sigprocmask)(how, set, old);
+	return (int)gate_return(-change_mask(how, set, old));
+}
+
+HOOKED int sigblock(int mask)
+{
+	sigset_t set, old;
+
+	set_of(&set, (unsigned)mask);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	return (int)bits_of(&old);
+}
+
+HOOKED int sigsetmask(int mask)
+{
+	sigset_t set, old;
+
+	set_of(&set, (unsigned)mask);
+	sigprocmask(SIG_SETMASK, &set, &old);
+	return (int)bits_of(&old);
+}
+
+HOOKED int sighold(int sig)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	return sigaddset(&set, sig) ? -1 : sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+HOOKED int sigrelse(int sig)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	return sigaddset(&set, sig) ? -1 : sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+HOOKED int sigignore(int sig)
+{
+	return set_handler(sig, SIG_IGN, 0) == SIG_ERR ? -1 : 0;
+}
+
+HOOKED sighandler_t sigset(int sig, sighandler_t disposition)
+{
+	sighandler_t before;
+	sigset_t set, old;
+
+	sigemptyset(&set);
+	if (sigaddset(&set, sig))
+		return SIG_ERR;
+	if (disposition == SIG_HOLD) {
+		struct sigaction act;
+
+		if (sigprocmask(SIG_BLOCK, &set, &old) || sigaction(sig, NULL, &act))
+			return SIG_ERR;
+		return sigismember(&old, sig) ? SIG_HOLD : act.sa_handler;
+	}
+	before = set_handler(sig, disposition, 0);
+	if (before == SIG_ERR || sigprocmask(SIG_UNBLOCK, &set, &old))
+		return SIG_ERR;
+	return sigismember(&old, sig) ? SIG_HOLD : before;
+}
+
+HOOKED int sigpending(sigset_t *set)
+{
+	struct coro *me = coroutine();
+
+	if (!me)
+		return REAL(sigpending)(set);
+	set_of(set, signal_pending(me) & signal_mask(me));
+	return 0;
+}
+
+/* Jumping out of a handler restores a mask inside libc, where we do not see
+ * it: so the same is said to us first. */
+static void __attribute__((noreturn)) jump(struct __jmp_buf_tag *buf, int value,
+					   void (*real)(struct __jmp_buf_tag *, int))
+{
+	struct coro *me = coroutine();
+
+	if (me && buf->__mask_was_saved)
+		signal_set_mask(me, bits_of((const sigset_t *)&buf->__saved_mask));
+	real(buf, value);
+	__builtin_unreachable();
+}
+
+HOOKED void siglongjmp(sigjmp_buf buf, int value)
+{
+	jump(buf, value, REAL(siglongjmp));
+}
+ALIAS(longjmp, siglongjmp);
+ALIAS(_longjmp, siglongjmp);
+
+void __longjmp_chk(sigjmp_buf buf, int value);
+
+HOOKED void __longjmp_chk(sigjmp_buf buf, int value)
+{
+	jump(buf, value, REAL(__longjmp_chk));
+}
+
+/* Sending */
+
+static void sent_by_us(siginfo_t *info, int sig, int code)
+{
+	memset(info, 0, sizeof(*info));
+	info->si_signo = sig;
+	info->si_code = code;
+	info->si_pid = sys_getpid();
+	info->si_uid = (uid_t)sys_call(SYS_getuid);
+}
+
+/* To a coroutine. What the signal does by default it does to the process. */
+static int send(struct coro *c, int sig, const siginfo_t *info)
+{
+	struct coro *me = self();
+	struct signal_action act;
+	int r = 0;
+
+	if (sig < 0 || sig > 64 || sig == 32 || sig == 33)
+		return EINVAL;
+	if (sig == 0)
+		return 0;
+	signal_get_action(sig, &act);
+	if (act.handler == SIG_IGN && !(c->sigmask & SIGBIT(sig)))
+		return 0;
+	if (act.handler == SIG_DFL && !(c->sigmask & SIGBIT(sig)))
+		return (int)-sys_call(SYS_kill, sys_getpid(), sig);
+	if (me)
+		door_enter(me);
+	r = signal_post(c, sig, info);
+	if (me)
+		door_leave(me);
+	return -r;
+}
+
+HOOKED int pthread_kill(pthread_t thread, int sig)
+{
+	struct thread *t = thread_find(thread);
+	siginfo_t info;
+
+	if (!t)
+		return REAL(pthread_kill)(thread, sig);
+	if (sig < 0 || sig > 64)
+		return EINVAL;
+	if (atomic_load_explicit(&t->ended, memory_order_acquire))
+		return 0;	/* as glibc: a thread not yet joined is there */
+	sent_by_us(&info, sig, SI_TKILL);
+	return send(t->coro, sig, &info);
+}
+
+HOOKED int pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
+{
+	struct thread *t = thread_find(thread);
+	siginfo_t info;
+
+	if (!t)
+		return REAL(pthread_sigqueue)(thread, sig, value);
+	sent_by_us(&info, sig, SI_QUEUE);
+	info.si_value = value;
+	return send(t->coro, sig, &info);
+}
+
+HOOKED int raise(int sig)
+{
+	struct coro *me = coroutine();
+	siginfo_t info;
+	int r;
+
+	if (!me)
+		return REAL(raise)(sig);
+	if (sig < 0 || sig > 64 || sig == 32 || sig == 33)
+		return (int)gate_errno(-EINVAL);
+	if (me->sigmask & SIGBIT(sig)) {
+		sent_by_us(&info, sig, SI_TKILL);
+		r = send(me, sig, &info);
+		return (int)gate_return(-r);
+	}
+	/* Not blocked: the kernel delivers before the call returns, and nothing
+	 * moves us to another worker in between. */
+	return (int)gate_return(sys_call(SYS_tgkill, sys_getpid(), sys_gettid(),
+					 sig));
+}
+ALIAS(gsignal, raise);
+
+/* Waiting for signals that are blocked.
+ *
+ * The kernel knows best what is pending for the process, so the wait is the
+ * kernel's, on this kernel thread, as a declared hand-off. What is sent to the
+ * coroutine alone stands in our notes: SIG_KICK, blocked and in the set for as
+ * long as we wait, ends the kernel's wait when one is written. */
+
+static long wait_in_kernel(sigbits set, siginfo_t *info, cogo_time deadline)
+{
+	struct timespec ts, *span = NULL;
+	cogo_time left;
+
+	set |= SIGBIT(SIG_KICK);
+	if (deadline != COGO_FOREVER) {
+		left = deadline - sys_now();
+		if (left < 0)
+			left = 0;
+		ts = (struct timespec){ left / NSEC, left % NSEC };
+		span = &ts;
+	}
+	return sys_call(SYS_rt_sigtimedwait, &set, info, span, SIGSET_BYTES);
+}
+
+static int wait_for(struct coro *me, sigbits set, siginfo_t *info,
+		    cogo_time deadline, bool restart)
+{
+	sigbits kick = SIGBIT(SIG_KICK);
+	long r;
+
+	set &= ~SIG_OURS;
+	door_enter(me);
+	me->why = WHY_SIGNAL;
+	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, &kick, NULL, SIGSET_BYTES);
+	block_enter(me, WHY_SIGNAL);
+	for (;;) {
+		atomic_store_explicit(&me->interrupt, 0, memory_order_seq_cst);
+		r = signal_take(me, set, info);
+		if (r)
+			break;
+		r = wait_in_kernel(set, info, deadline);
+		if (r == SIG_KICK) {
+			signal_run_kick();
+			r = gate_interrupted(me, restart);
+			if (r == 0)
+				continue;
+		}
+		if (r == -EINTR && restart)
+			continue;
+		break;
+	}
+	block_exit(me);
+	sys_call(SYS_rt_sigprocmask, SIG_UNBLOCK, &kick, NULL, SIGSET_BYTES);
+	door_leave(me);
+	return (int)r;
+}
+
+HOOKED int sigtimedwait(const sigset_t *set, siginfo_t *info,
+			const struct timespec *timeout)
+{
+	struct coro *me = coroutine();
+	cogo_time deadline = COGO_FOREVER;
+	siginfo_t scratch;
+
+	if (!me)
+		return REAL(sigtimedwait)(set, info, timeout);
+	if (timeout) {
+		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 ||
+		    timeout->tv_nsec >= NSEC)
+			return (int)gate_errno(-EINVAL);
+		deadline = sys_now() + timeout->tv_sec * NSEC + timeout->tv_nsec;
+	}
+	return (int)gate_return(wait_for(me, bits_of(set), info ? info : &scratch,
+					 deadline, false));
+}
+
+HOOKED int sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+	struct coro *me = coroutine();
+	siginfo_t scratch;
+
+	if (!me)
+		return REAL(sigwaitinfo)(set, info);
+	return (int)gate_return(wait_for(me, bits_of(set), info ? info : &scratch,
+					 COGO_FOREVER, false));
+}
+
+HOOKED int sigwait(const sigset_t *set, int *sig)
+{
+	struct coro *me = coroutine();
+	siginfo_t info;
+	int r;
+
+	if (!me)
+		return REAL(sigwait)(set, sig);
+	r = wait_for(me, bits_of(set), &info, COGO_FOREVER, true);
+	if (r < 0)
+		return -r;
+	*sig = r;
+	return 0;
+}
+
+/* Waiting for a handler to run. */
+
+static int suspend(struct coro *me, sigbits mask)
+{
+	sigbits before = me->sigmask;
+	uint32_t doors;
+	bool restart;
+
+	door_enter(me);
+	signal_set_mask(me, mask);
+	for (;;) {
+		uint64_t ticket = wait_open(me);
+		enum wait_outcome how = park(me, ticket, WHY_SIGNAL, COGO_FOREVER);
+
+		if (how != WAIT_INTERRUPTED)
+			continue;
+		doors = me->in_runtime;
+		me->in_runtime = 0;
+		if (signal_deliver(me, &restart)) {
+			me->in_runtime = doors;
+			break;
+		}
+		me->in_runtime = doors;
+	}
+	signal_set_mask(me, before);
+	door_leave(me);
+	errno = EINTR;
+	return -1;
+}
+
+HOOKED int sigsuspend(const sigset_t *set)
+{
+	struct coro *me = gate_coro();
+
+	return me ? suspend(me, bits_of(set)) : REAL(sigsuspend)(set);
+}
+
+HOOKED int pause(void)
+{
+	struct coro *me = gate_coro();
+
+	return me ? suspend(me, me->sigmask) : REAL(pause)();
+}
+
+/* An alternate stack belongs to a thread: each coroutine is told of its own.
+ * The kernel keeps the worker's, on which faults are caught; a handler that
+ * asks for SA_ONSTACK runs there. */
+HOOKED int sigaltstack(const stack_t *ss, stack_t *old)
+{
+	struct coro *me = coroutine();
+	struct thread *t = me ? me->thread : NULL;
+
+	if (!t)
+		return REAL(sigaltstack)(ss, old);
+	if (old) {
+		*old = t->altstack;
+		if (!old->ss_sp)
+			old->ss_flags = SS_DISABLE;
+	}
+	if (ss) {
+		if (ss->ss_flags & ~(SS_DISABLE | (int)SS_AUTODISARM))
+			return (int)gate_errno(-EINVAL);
+		if (ss->ss_flags & SS_DISABLE)
+			memset(&t->altstack, 0, sizeof(t->altstack));
+		else if (ss->ss_size < 2048)
+			return (int)gate_errno(-ENOMEM);
+		else
+			t->altstack = *ss;
+	}
+	return 0;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* fault/signal.h - signals belong to coroutines.
+ *
+ * The kernel knows only workers. It delivers a signal to one of them; who ran
+ * there at that moment takes it if it was in the program's code. In any other
+ * case (inside the runtime, on a worker's own stack) the signal is put down as
+ * pending with its siginfo, and the router, a kernel thread that sleeps
+ * otherwise, finds a coroutine that does not block it, ends its wait and lets
+ * it run the handler. A signal for a certain coroutine goes to it the same way. */
+#ifndef COGO_FAULT_SIGNAL_H
+#define COGO_FAULT_SIGNAL_H
+
+#include "coro/coro.h"
+#include <signal.h>
+
+/* The kernel's form of a set of signals: bit n-1 is signal n. */
+typedef uint64_t sigbits;
+#define SIGBIT(sig) ((sigbits)1 << ((sig) - 1))
+
+/* The signal by which the runtime gets the attention of a kernel thread. It is
+ * libc's SIGSETXID, which programs can neither block nor handle. */
+#define SIG_KICK 33
+/* Never blocked by anyone. */
+#define SIG_OURS (SIGBIT(32) | SIGBIT(33))
+
+/* What to do about a signal, as the program last said. The table is the
+ * program's view; the kernel's has our wrapper where the program has a
+ * function. */
+struct signal_action {
+	union {			/* SIG_DFL and SIG_IGN in either */
+		void (*handler)(int);
+		void (*action)(int, siginfo_t *, void *);	/* SA_SIGINFO */
+	};
+	uint64_t flags;		/* SA_* */
+	sigbits mask;
+};
+void signal_get_action(int sig, struct signal_action *ret);
+/* 0 or -errno. `direct`: for the kernel as it is, without our wrapper. */
+int signal_set_action(int sig, const struct signal_action *act, bool direct);
+
+/* Puts sig down for c (NULL: for the process) and sees to its delivery. 0, or
+ * -EAGAIN when too many are pending. Any thread; not in a signal handler. */
+int signal_post(struct coro *c, int sig, const siginfo_t *info);
+
+/* The mask of the caller. A coroutine's is its own and, while it runs, the
+ * kernel thread's; setting it runs what it lets in. */
+sigbits signal_mask(struct coro *me);
+void signal_set_mask(struct coro *me, sigbits mask);
+
+/* Takes a pending signal of the set, the caller's or the process's, without
+ * running anything: its number, or 0. */
+int signal_take(struct coro *me, sigbits set, siginfo_t *ret_info);
+/* What is pending for the caller, blocked or not. */
+sigbits signal_pending(struct coro *me);
+
+/* Runs the handlers of what is pending and not blocked. How many ran;
+ * *ret_restart: whether all of them had SA_RESTART. Outside the runtime. */
+int signal_deliver(struct coro *me, bool *ret_restart);
+
+/* Gets c to look at what is pending for it: ends its wait, or stops the worker
+ * it runs on for a moment. */
+void signal_kick(struct coro *c);
+
+/* A handler for SIG_KICK's other users (credentials); runs on every kernel
+ * thread that is kicked. */
+void signal_on_kick(void (*fn)(void));
+
+/* What the handler of SIG_KICK does, for who took it by a wait instead. */
+void signal_run_kick(void);
+
+/* The router's kernel thread. */
+int signal_start(void);
+void signal_fork_child(void);
+
+#endif
