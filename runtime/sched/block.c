@@ -35,6 +35,7 @@ static void leave_slot(struct worker *w)
 
 static void want_slot(struct worker *w)
 {
+	block_noticed_end(w);
 	if (!atomic_load_explicit(&w->slot, memory_order_relaxed) &&
 	    loop_take_slot())
 		atomic_store_explicit(&w->slot, true, memory_order_release);
@@ -136,10 +137,10 @@ void block_watch(void)
 
 /* On the monitor's thread. The worker may be back by the time we look: then
  * what we find is where it got to. */
-void block_noticed(struct worker *w, cogo_time lasted)
+void block_noticed(struct worker *w)
 {
 	struct coro *c = atomic_load_explicit(&w->current, memory_order_relaxed);
-	struct handoff h = { .lasted = lasted };
+	struct handoff h = { 0 };
 	struct arch_regs from;
 
 	atomic_fetch_add_explicit(&noticed, 1, memory_order_relaxed);
@@ -149,16 +150,17 @@ void block_noticed(struct worker *w, cogo_time lasted)
 	if (backtrace_asleep(w->tid, &from))
 		backtrace_walk(&from, false, NULL, &h.trace);
 	lock(&stats_lock);
-	for (int i = 0; i < LASTING; i++)
+	for (int i = 0; i < LASTING; i++) {
+		/* Back already: its end has been, and found nothing. */
+		if (!atomic_load_explicit(&w->noticed, memory_order_acquire))
+			break;
 		if (!lasting[i].worker || lasting[i].worker == w) {
 			lasting[i].worker = w;
 			lasting[i].so_far = h;
 			break;
 		}
+	}
 	unlock(&stats_lock);
-	/* release: pairs with the acquire in block_noticed_end. */
-	atomic_store_explicit(&w->noticed, sys_now() - lasted,
-			      memory_order_release);
 }
 
 /* Under stats_lock. */
@@ -176,7 +178,8 @@ void block_noticed_end(struct worker *w)
 
 	if (likely(!since))
 		return;
-	atomic_store_explicit(&w->noticed, 0, memory_order_relaxed);
+	/* release: before the lock, whose holder looks at it. */
+	atomic_store_explicit(&w->noticed, 0, memory_order_release);
 	lock(&stats_lock);
 	for (int i = 0; i < LASTING; i++)
 		if (lasting[i].worker == w) {
@@ -192,11 +195,14 @@ void block_get_stats(struct block_stats *ret)
 
 	lock(&stats_lock);
 	before = longest;
-	for (int i = 0; i < LASTING; i++)
-		if (lasting[i].worker)
-			settle(&lasting[i].so_far, sys_now() -
-			       atomic_load_explicit(&lasting[i].worker->noticed,
-						    memory_order_relaxed));
+	for (int i = 0; i < LASTING; i++) {
+		struct worker *w = lasting[i].worker;
+		cogo_time since = !w ? 0 :
+			atomic_load_explicit(&w->noticed, memory_order_relaxed);
+
+		if (since)
+			settle(&lasting[i].so_far, sys_now() - since);
+	}
 	ret->longest = longest;
 	longest = before;
 	unlock(&stats_lock);

@@ -43,9 +43,9 @@ void block_watch(void);
 void block_get_stats(struct block_stats *ret);
 
 /* The monitor took the slot of a worker that has neither declared anything nor
- * switched for that long. */
-void block_noticed(struct worker *w, cogo_time lasted);
-/* That worker is back. Its own thread. */
+ * switched since w->noticed. */
+void block_noticed(struct worker *w);
+/* If it did: that worker is back. Its own thread. */
 void block_noticed_end(struct worker *w);
 
 void block_fork_child(void);

@@ -135,10 +135,15 @@ static bool look_at(struct worker *w)
 	if (!loop_work_waits() &&
 	    atomic_load_explicit(&sched.poller, memory_order_relaxed))
 		return true;
+	/* Before it can be back, which is only without its slot. */
+	atomic_store_explicit(&w->noticed, sys_now() - MONITOR_TICK,
+			      memory_order_release);
 	if (atomic_load_explicit(&w->idle, memory_order_acquire) ||
-	    !atomic_exchange_explicit(&w->slot, false, memory_order_acq_rel))
+	    !atomic_exchange_explicit(&w->slot, false, memory_order_acq_rel)) {
+		atomic_store_explicit(&w->noticed, 0, memory_order_relaxed);
 		return true;
-	block_noticed(w, MONITOR_TICK);
+	}
+	block_noticed(w);
 	loop_give_slot();
 	return true;
 }

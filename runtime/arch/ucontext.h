@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* arch/ucontext.h - the contract: registers between the forms they come in.
+ *
+ *	arch_regs_to_ucontext(regs, uc)		into what unwinders begin from;
+ *						*uc is zeroed first
+ *	arch_regs_from_ucontext(uc, regs)	out of what a signal handler is
+ *						given
+ *
+ * What need not survive a call is left out: to one who unwinds from a call it
+ * does not matter, and nobody resumes these. */
+#ifndef COGO_ARCH_UCONTEXT_H
+#define COGO_ARCH_UCONTEXT_H
+
+#include "arch/context.h"
+
+#if defined(__x86_64__)
+#include "arch/x86_64/ucontext.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/ucontext.h"
+#else
+#error "cogo knows no ucontext_t for this CPU: see runtime/arch/"
+#endif
+
+#endif

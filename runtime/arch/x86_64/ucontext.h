@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* arch/x86_64/ucontext.h - registers between the forms they come in. */
+#ifndef COGO_ARCH_X86_64_UCONTEXT_H
+#define COGO_ARCH_X86_64_UCONTEXT_H
+
+#include <string.h>
+#include <ucontext.h>
+
+/* Where saved[i] lives, in the order of arch_reg_numbers. */
+static const int arch_saved_gregs[5] = {
+	REG_RBX, REG_R12, REG_R13, REG_R14, REG_R15,
+};
+
+static inline void arch_regs_to_ucontext(const struct arch_regs *regs,
+					 ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+
+	memset(uc, 0, sizeof(*uc));
+	g[REG_RIP] = (greg_t)regs->pc;
+	g[REG_RSP] = (greg_t)regs->sp;
+	g[REG_RBP] = (greg_t)regs->fp;
+	for (int i = 0; i < 5; i++)
+		g[arch_saved_gregs[i]] = (greg_t)regs->saved[i];
+}
+
+static inline void arch_regs_from_ucontext(const ucontext_t *uc,
+					   struct arch_regs *regs)
+{
+	const greg_t *g = uc->uc_mcontext.gregs;
+
+	memset(regs, 0, sizeof(*regs));
+	regs->pc = (uintptr_t)g[REG_RIP];
+	regs->sp = (uintptr_t)g[REG_RSP];
+	regs->fp = (uintptr_t)g[REG_RBP];
+	for (int i = 0; i < 5; i++)
+		regs->saved[i] = (uintptr_t)g[arch_saved_gregs[i]];
+}
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* inspect/census.c - who exists, waiting for what, since when, and where.
+ *
+ * N1  a stack is walked by its saved context only while its coroutine is
+ *     HELD: PARKED, it belongs to nobody, and HELD, to us.
+ * N2  one that sleeps in the kernel on its own stack left word of where
+ *     (coro.asleep). It may wake while we walk; then what it left has changed,
+ *     and the walk counts for nothing. */
+#include "inspect/census.h"
+#include "arch/tp.h"
+#include "base/sys.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define HOLD_TRIES 10000
+
+/* One moment by both clocks. */
+static uint64_t first_cycles;
+static cogo_time first_ns;
+
+void census_init(void)
+{
+	if (!first_ns) {
+		first_cycles = arch_cycles();
+		first_ns = sys_now();
+	}
+}
+
+cogo_time census_since(uint64_t cycles)
+{
+	uint64_t now = arch_cycles();
+	cogo_time span = sys_now() - first_ns;
+
+	if (!cycles || cycles > now || now <= first_cycles || span <= 0)
+		return -1;
+	return (cogo_time)((double)(now - cycles) * (double)span /
+			   (double)(now - first_cycles));
+}
+
+size_t census_touched(const struct stack *s)
+{
+	unsigned char there[2048];
+	size_t sum = 0, n;
+
+	for (char *at = s->low; at && at < s->top; at += n * PAGE_SIZE) {
+		n = (size_t)(s->top - at) / PAGE_SIZE;
+		if (n > sizeof(there))
+			n = sizeof(there);
+		if (n == 0 || sys_call(SYS_mincore, at, n * PAGE_SIZE, there))
+			break;
+		for (size_t i = 0; i < n; i++)
+			sum += there[i] & 1 ? PAGE_SIZE : 0;
+	}
+	return sum;
+}
+
+/* PARKED becomes HELD. The trimmer may be at it: that does not take long. */
+static bool hold(struct coro *c)
+{
+	for (int i = 0; i < HOLD_TRIES; i++) {
+		uint32_t s = CORO_PARKED;
+
+		if (atomic_compare_exchange_strong_explicit(
+			    &c->state, &s, CORO_HELD, memory_order_acq_rel,
+			    memory_order_relaxed))
+			return true;
+		if (s != CORO_HELD)
+			return false;
+		arch_relax();
+	}
+	return false;
+}
+
+/* True when somebody came for it meanwhile. */
+static bool let_go(struct coro *c)
+{
+	uint32_t s = CORO_HELD;
+
+	return !atomic_compare_exchange_strong_explicit(
+		&c->state, &s, CORO_PARKED, memory_order_acq_rel,
+		memory_order_acquire);
+}
+
+static void walk_suspended(struct coro *c, struct census_entry *e)
+{
+	struct arch_regs regs;
+
+	memset(&regs, 0, sizeof(regs));
+	arch_context_regs(c->sp, &regs);
+	backtrace_walk(&regs, false, &c->stack, &e->trace);
+	if ((char *)c->sp > c->stack.low && (char *)c->sp < c->stack.top)
+		e->stack_deep = (size_t)(c->stack.top - (char *)c->sp);
+}
+
+/* N2. relaxed: a torn view is found out afterwards. */
+static void walk_asleep(struct coro *c, struct census_entry *e)
+{
+	struct arch_regs regs = {
+		.pc = atomic_load_explicit(&c->asleep.pc, memory_order_relaxed),
+		.sp = atomic_load_explicit(&c->asleep.sp, memory_order_relaxed),
+		.fp = atomic_load_explicit(&c->asleep.fp, memory_order_relaxed),
+	};
+
+	if (!regs.pc)
+		return;
+	backtrace_walk(&regs, false, &c->stack, &e->trace);
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(&c->asleep.pc, memory_order_relaxed) != regs.pc ||
+	    atomic_load_explicit(&c->asleep.sp, memory_order_relaxed) != regs.sp)
+		e->trace.depth = 0;
+	else if ((char *)regs.sp > c->stack.low && (char *)regs.sp < c->stack.top)
+		e->stack_deep = (size_t)(c->stack.top - (char *)regs.sp);
+}
+
+/* What one may read without holding it. It may change as we read: then some
+ * of this is of one moment and some of the next, and nothing is worse. */
+static void describe(struct coro *c, struct census_entry *e)
+{
+	e->coro = c;
+	e->id = c->id;
+	e->kind = c->kind;
+	e->why = c->why;
+	e->bound = c->bound > 0;
+	memcpy(e->name, c->name, sizeof(e->name));
+	e->name[sizeof(e->name) - 1] = 0;
+	e->what = c->what;
+	e->fd = c->fd;
+	e->wait = atomic_load_explicit(&c->wait, memory_order_acquire);
+	e->deadline = c->timer.pos || (e->bound && e->state == CORO_PARKED) ?
+			      c->timer.deadline : COGO_FOREVER;
+	e->waited = e->why != WHY_NOTHING ? census_since((uint64_t)c->since)
+					  : -1;
+	e->tid = c->tid;
+	e->worker = c->worker;
+	e->stack_asked = e->stack_deep = e->stack_touched = 0;
+	e->trace.depth = 0;
+	if (c->kind == CORO_KIND_CORO && c->stack.pool)
+		e->stack_asked = c->stack.asked;
+}
+
+enum census_result census_take(struct coro *c, bool walk,
+			       struct census_entry *e)
+{
+	bool owed = false, held;
+
+	/* acquire: what its maker wrote. */
+	e->state = atomic_load_explicit(&c->state, memory_order_acquire);
+	if (e->state == CORO_FREE || e->state == CORO_DONE ||
+	    c->kind == CORO_KIND_ROOT)
+		return CENSUS_NOBODY;
+	held = walk && c->kind == CORO_KIND_CORO && !c->bound &&
+	       (e->state == CORO_PARKED || e->state == CORO_HELD) && hold(c);
+	if (held)
+		e->state = CORO_PARKED;
+	describe(c, e);
+	if (held) {
+		walk_suspended(c, e);
+		owed = let_go(c);
+	} else if (walk && (e->state == CORO_RUNNING || e->bound)) {
+		walk_asleep(c, e);
+	}
+	if (walk && e->stack_asked)
+		e->stack_touched = census_touched(&c->stack);
+	return owed ? CENSUS_OWED : CENSUS_TAKEN;
+}
+
+bool census_walk_thread(struct census_entry *e, int tid)
+{
+	struct arch_regs regs;
+
+	e->tid = tid;
+	if (!backtrace_asleep(tid, &regs))
+		return false;
+	if (!e->trace.depth)
+		backtrace_walk(&regs, false, NULL, &e->trace);
+	return true;
+}
+
+const char *census_bytes(uint64_t n, char *buf)
+{
+	static const char *const unit[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	double d = (double)n;
+	int i = 0;
+
+	for (; d >= 1024 && i < 4; i++)
+		d /= 1024;
+	snprintf(buf, 32, d < 10 && d != (double)(int)d ? "%.1f %s" : "%.0f %s",
+		 d, unit[i]);
+	return buf;
+}
+
+const char *census_time(cogo_time ns, char *buf)
+{
+	double d = (double)ns;
+
+	if (ns < 1000000)
+		snprintf(buf, 32, "%.0f us", d / 1e3);
+	else if (ns < 1000000000)
+		snprintf(buf, 32, "%.1f ms", d / 1e6);
+	else
+		snprintf(buf, 32, "%.1f s", d / 1e9);
+	return buf;
+}
+
+static const char *state_text(const struct census_entry *e)
+{
+	switch (e->state) {
+	case CORO_NEW:
+		return "has not begun";
+	case CORO_READY:
+	case CORO_WAKING:
+	case CORO_HELD_WAKING:
+		return "is ready to run";
+	case CORO_RUNNING:
+		return e->trace.depth ? "is in the kernel" : "runs";
+	default:
+		return "waits";
+	}
+}
+
+size_t census_sentence(const struct census_entry *e, char *buf, size_t size)
+{
+	char number[32], what[128];
+	size_t at = 0;
+
+#define SAY(...)						\
+	do {							\
+		int n_ = snprintf(buf + at, size - at, __VA_ARGS__);	\
+		at += n_ < (int)(size - at) ? (size_t)n_ : size - at - 1; \
+	} while (0)
+	/* RUNNING and a reason: the reason was declared before a call into
+	 * the kernel. */
+	if (e->why == WHY_NOTHING || e->state == CORO_READY ||
+	    e->state == CORO_NEW) {
+		SAY("%s", state_text(e));
+	} else {
+		SAY("waits %s", why_text(e->why));
+		if (e->fd >= 0)
+			SAY(" (descriptor %d)", e->fd);
+		else if (e->what) {
+			backtrace_name((uintptr_t)e->what, true, what,
+				       sizeof(what));
+			SAY(" (%s)", what);
+		}
+		if (e->waited >= 0)
+			SAY(" for %s", census_time(e->waited, number));
+		if (e->deadline != COGO_FOREVER)
+			SAY(", at most %s more",
+			    census_time(e->deadline > sys_now() ?
+						e->deadline - sys_now() : 0,
+					number));
+	}
+	if (e->tid)
+		SAY(", on kernel thread %d", e->tid);
+#undef SAY
+	return at;
+}
