@@ -206,6 +206,17 @@ class Run:
                     f"{dict(before)}"
                 ) from None
 
+    def threads_wait(self, process, count):
+        """So many clients hold a thread each now: bare these are as many
+        kernel threads, and under cogo-run they must not be."""
+        threads = len(os.listdir(f"/proc/{process.pid}/task"))
+        if self.under and RUNNER:
+            check(
+                threads < count / 4, threads, "kernel threads for", count, "clients"
+            )
+        else:
+            check(threads >= count, threads, "threads for", count, "clients")
+
     def messages(self, text, *extra):
         """A log reduced to the set of its messages: dates, numbers and names
         of threads differ between two runs of any program, its words must not.

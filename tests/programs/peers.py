@@ -197,14 +197,17 @@ def standing(tasks):
 
 
 class Meeting:
-    """A barrier: meet() returns when count have come."""
+    """A barrier: meet() returns when count have come; the last one looks at
+    something first, while all the others still wait."""
 
-    def __init__(self, count):
-        self.missing, self.full = count, asyncio.Event()
+    def __init__(self, count, look=None):
+        self.missing, self.full, self.look = count, asyncio.Event(), look
 
     async def meet(self):
         self.missing -= 1
         if self.missing == 0:
+            if self.look:
+                self.look()
             self.full.set()
         await self.full.wait()
 

@@ -77,7 +77,7 @@ def a_thousand_sessions_at_once_carry_every_byte_both_ways(run):
         server.wait_listening(port)
 
         async def load(count):
-            ready = Meeting(count)
+            ready = Meeting(count, lambda: run.threads_wait(server, count))
             return await everyone(count, lambda i: session(tls, port, i, ready))
 
         asyncio.run(load(20))

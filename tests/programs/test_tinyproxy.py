@@ -83,8 +83,8 @@ class Proxy:
         return await http_get(self.port, f"http://127.0.0.1:{origin}{path}")
 
 
-def tunnels(proxy, count, rounds=4):
-    ready = Meeting(count)
+def tunnels(proxy, count, rounds=4, look=None):
+    ready = Meeting(count, look)
     return asyncio.run(everyone(count, lambda i: proxy.tunnel(i, ready, rounds)))
 
 
@@ -95,7 +95,10 @@ def three_hundred_tunnels_at_once_carry_every_byte(run):
         server = proxy.start()
         tunnels(proxy, 20)
         before = server.descriptors()
-        same(set(tunnels(proxy, TUNNELS)), {200}, "answers to CONNECT")
+        answers = tunnels(
+            proxy, TUNNELS, look=lambda: run.threads_wait(server, TUNNELS)
+        )
+        same(set(answers), {200}, "answers to CONNECT")
         run.descriptors_return(server, before)
         return {
             "status": server.stop(),
