@@ -3,6 +3,7 @@
 #include "hook/gate.h"
 #include "base/conf.h"
 #include "fault/signal.h"
+#include "hook/thread/cancel.h"
 
 long gate_errno(long r)
 {
@@ -24,6 +25,7 @@ int gate_interrupted(struct coro *me, bool restartable)
 	/* The handlers run as if the call had not been made: every door open. */
 	me->in_runtime = 0;
 	ran = signal_deliver(me, &restart);
+	cancel_point(me);
 	me->in_runtime = doors;
 	if (ran == 0)
 		return 0;

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "hook/fdtab.h"
 #include "hook/gate.h"
+#include "hook/thread/cancel.h"
 #include "sched/block.h"
 #include "wait/fd.h"
 
@@ -52,6 +53,7 @@ io_run(struct coro *me, int fd, const struct io_op *op, const void *arg)
 	cogo_time deadline = 0;
 	long r;
 
+	cancel_point(me);
 	door_enter(me);
 	for (;;) {
 		r = fd_sample(&w) ? -EAGAIN : op->try(w.fd, arg);

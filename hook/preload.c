@@ -4,7 +4,10 @@
 #include "base/sys.h"
 #include "boot.h"
 #include "hook/gate.h"
+#include "fault/signal.h"
 #include "hook/real.h"
+#include "hook/thread/cancel.h"
+#include "hook/thread/thread.h"
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -39,6 +42,9 @@ __attribute__((constructor)) static void come_to_life(void)
 {
 	boot_use(&lent);
 	boot_load();
-	if (gate_threads())
-		coro_adopt(CORO_KIND_THREAD);	/* main */
+	if (!gate_threads())
+		return;
+	coro_adopt(CORO_KIND_THREAD);	/* main */
+	thread_load();
+	signal_on_cancel(cancel_act);
 }

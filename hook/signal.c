@@ -317,10 +317,11 @@ HOOKED int pthread_kill(pthread_t thread, int sig)
 	siginfo_t info;
 
 	if (!t)
-		return REAL(pthread_kill)(thread, sig);
+		return thread_is_ours(thread) ? ESRCH
+					      : REAL(pthread_kill)(thread, sig);
 	if (sig < 0 || sig > 64)
 		return EINVAL;
-	if (atomic_load_explicit(&t->ended, memory_order_acquire))
+	if (atomic_load_explicit(&t->life, memory_order_acquire) == THREAD_ENDED)
 		return 0;	/* as glibc: a thread not yet joined is there */
 	sent_by_us(&info, sig, SI_TKILL);
 	return send(t->coro, sig, &info);
@@ -332,7 +333,8 @@ HOOKED int pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
 	siginfo_t info;
 
 	if (!t)
-		return REAL(pthread_sigqueue)(thread, sig, value);
+		return thread_is_ours(thread)
+			       ? ESRCH : REAL(pthread_sigqueue)(thread, sig, value);
 	sent_by_us(&info, sig, SI_QUEUE);
 	info.si_value = value;
 	return send(t->coro, sig, &info);
@@ -401,7 +403,6 @@ static int wait_for(struct coro *me, sigbits set, siginfo_t *info,
 			break;
 		r = wait_in_kernel(set, info, deadline);
 		if (r == SIG_KICK) {
-			signal_run_kick();
 			r = gate_interrupted(me, restart);
 			if (r == 0)
 				continue;

@@ -1,18 +1,53 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* hook/thread/thread.c - threads become coroutines. */
+/* hook/thread/thread.c - threads become coroutines.
+ *
+ * pthread_t is the address of the thread descriptor in the coroutine's own TLS
+ * block, which is what libc's pthread_self returns there. Every function that
+ * takes a pthread_t first asks whether it is one of ours.
+ *
+ * Some threads stay kernel threads: those the user names with --bind, and those
+ * whose attributes ask the kernel for something (a real-time policy, a set of
+ * processors). They are libc's, and known to the runtime as threads of the
+ * program.
+ *
+ * N1  life leaves JOINABLE once and ENDED once, by compare-and-swap; whoever
+ *     makes the last step (to JOINED, or an end found DETACHED) frees the
+ *     descriptor and drops its reference to the coroutine.
+ * N2  JOINABLE becomes ENDED under the bucket's lock, after the result is
+ *     written, and the ending coroutine does not touch its descriptor after
+ *     that. Its object and stack live on by its own reference until the worker
+ *     has left them; on memory of the program's, the joiner waits for that. */
 #include "hook/thread/thread.h"
+#include "arch/tp.h"
 #include "base/conf.h"
+#include "base/sys.h"
 #include "boot.h"
+#include "fault/signal.h"
 #include "go.h"
 #include "hook/gate.h"
 #include "hook/real.h"
+#include "hook/thread/cancel.h"
 #include "mem/slab.h"
 #include "mem/tls.h"
+#include "sched/block.h"
+#include "sched/park.h"
 #include "sched/ready.h"
 #include "wait/lot.h"
-#include "arch/tp.h"
+#include <dlfcn.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NSEC 1000000000ll
+#define DEFAULT_STACK ((size_t)8 << 20)
 
 static struct slab threads = SLAB_INIT(struct thread, free);
+
+/* The program's threads that are not main, kernel threads included. */
+static _Atomic uint32_t others;
+static _Atomic bool main_left;
 
 struct thread *thread_find(pthread_t handle)
 {
@@ -21,105 +56,615 @@ struct thread *thread_find(pthread_t handle)
 	return c ? c->thread : NULL;
 }
 
+bool thread_is_ours(pthread_t handle)
+{
+	return coro_of_thread((uintptr_t)handle) != NULL;
+}
+
+/* The end */
+
+static void one_less(void)
+{
+	/* acq_rel: whoever is last exits having seen the others' work. */
+	if (atomic_fetch_sub_explicit(&others, 1, memory_order_acq_rel) == 1 &&
+	    atomic_load_explicit(&main_left, memory_order_acquire))
+		exit(0);
+}
+
+/* libc waits for the last of its threads after main has left; ours it does not
+ * know, and our workers it would wait for in vain. */
+void thread_leaves_main(void)
+{
+	struct coro *me = self();
+
+	if (!gate_threads() || !me || me->tid != sys_getpid())
+		return;
+	/* seq_cst with one_less's subtraction: one of the two sees the other. */
+	atomic_store_explicit(&main_left, true, memory_order_seq_cst);
+}
+
+static pthread_key_t main_key;
+
+/* Main's thread-specific data goes after its cleanups; in the last round
+ * nothing is left to run but this. */
+static void main_ends(void *round)
+{
+	uintptr_t n = (uintptr_t)round;
+
+	if (n < PTHREAD_DESTRUCTOR_ITERATIONS) {
+		pthread_setspecific(main_key, (void *)(n + 1));
+		return;
+	}
+	if (atomic_load_explicit(&others, memory_order_seq_cst) == 0)
+		exit(0);
+}
+
+void thread_load(void)
+{
+	if (REAL(pthread_key_create)(&main_key, main_ends) == 0)
+		pthread_setspecific(main_key, (void *)1);
+}
+
+static void release(struct thread *t)
+{
+	struct coro *c = t->coro;
+
+	c->thread = NULL;
+	slab_put(&threads, t);
+	go_unref(c);
+}
+
+static bool step(struct thread *t, uint32_t from, uint32_t to)
+{
+	return atomic_compare_exchange_strong_explicit(
+		&t->life, &from, to, memory_order_acq_rel, memory_order_acquire);
+}
+
+/* Tells the joiner, or frees what nobody will join. */
+static void publish_end(struct thread *t)
+{
+	struct coro_list woken = { 0 };
+	struct lot_bucket *b = lot_lock(&t->life);
+	bool joinable = step(t, THREAD_JOINABLE, THREAD_ENDED);
+
+	if (joinable)
+		lot_claim(b, &t->life, UINT32_MAX, INT32_MAX, &woken);
+	lot_unlock(b);
+	if (joinable)
+		ready_all(&woken);
+	else
+		release(t);
+}
+
+static void end(struct thread *t)
+{
+	struct coro *me = t->coro;
+
+	if (me->tp)
+		tls_call_destructors();
+	thread_run_destructors();
+	/* From here on nothing of the program's runs on this coroutine. */
+	door_enter(me);
+	signal_set_mask(me, ~(sigbits)0);
+	publish_end(t);
+	door_leave(me);
+	one_less();
+}
+
+/* The beginning */
+
 static void thread_main(void *arg)
 {
 	struct thread *t = arg;
-	struct coro *me = t->coro;
-	struct coro_list woken = { 0 };
-	struct lot_bucket *b;
 
-	t->result = t->start(t->arg);
-	if (me->tp)
-		tls_call_destructors();
-	door_enter(me);
-	b = lot_lock(&t->ended);
-	atomic_store_explicit(&t->ended, 1, memory_order_release);
-	lot_claim(b, &t->ended, UINT32_MAX, INT32_MAX, &woken);
-	lot_unlock(b);
-	ready_all(&woken);
-	if (atomic_load_explicit(&t->life, memory_order_acquire) == THREAD_DETACHED) {
-		me->thread = NULL;
-		slab_put(&threads, t);
-	}
-	door_leave(me);
+	/* A forced unwind that has reached the top comes back here. */
+	if (_setjmp(t->end) == 0)
+		t->result = t->start(t->arg);
+	end(t);
 }
 
-HOOKED int pthread_create(pthread_t *ret, const pthread_attr_t *attr,
-			  void *(*start)(void *), void *arg)
+/* What the attributes say, in the runtime's terms. */
+static void read_attr(const pthread_attr_t *attr, struct coro_attr *ret,
+		      struct thread *t, int *ret_detached)
+{
+	pthread_attr_t dfl;
+	void *low = NULL;
+	size_t size = 0;
+
+	*ret_detached = PTHREAD_CREATE_JOINABLE;
+	if (!attr) {
+		if (pthread_getattr_default_np(&dfl) == 0) {
+			pthread_attr_getstacksize(&dfl, &size);
+			pthread_attr_getguardsize(&dfl, &ret->guard_size);
+			pthread_attr_destroy(&dfl);
+		}
+	} else {
+		pthread_attr_getdetachstate(attr, ret_detached);
+		pthread_attr_getguardsize(attr, &ret->guard_size);
+		/* Where no address was given, glibc answers with one that is
+		 * the size below nothing. */
+		if (pthread_attr_getstack(attr, &low, &size) == 0 &&
+		    (uintptr_t)low + size > size && (uintptr_t)low < (uintptr_t)-size)
+			ret->stack_low = low;
+		pthread_attr_getstacksize(attr, &size);
+		if (size == 0 && pthread_getattr_default_np(&dfl) == 0) {
+			pthread_attr_getstacksize(&dfl, &size);
+			pthread_attr_destroy(&dfl);
+		}
+	}
+	ret->stack_size = size ? size : DEFAULT_STACK;
+	t->own_stack = ret->stack_low != NULL;
+	t->guard_size = ret->guard_size;
+	/* The user's word on stacks beats the program's, but for memory the
+	 * program has already given. */
+	if (conf.stack && !t->own_stack)
+		ret->stack_size = conf.stack;
+}
+
+/* Asks the kernel for something that only a kernel thread has. */
+static bool wants_kernel(const pthread_attr_t *attr)
+{
+	int inherit = PTHREAD_INHERIT_SCHED, policy = SCHED_OTHER;
+
+	if (!attr)
+		return false;
+	pthread_attr_getinheritsched(attr, &inherit);
+	pthread_attr_getschedpolicy(attr, &policy);
+	return inherit == PTHREAD_EXPLICIT_SCHED && policy != SCHED_OTHER;
+}
+
+static bool named_to_bind(void *(*start)(void *))
+{
+	Dl_info info;
+	void *at;
+
+	if (!conf.bind[0])
+		return false;
+	memcpy(&at, &start, sizeof(at));
+	return dladdr(at, &info) && info.dli_sname && info.dli_saddr == at &&
+	       conf_binds(&conf, info.dli_sname);
+}
+
+/* A kernel thread of the program's. */
+struct kernel_start {
+	pthread_t *ret;
+	const pthread_attr_t *attr;
+	void *(*start)(void *);
+	void *arg;
+};
+
+static void kernel_thread_ends(void *arg)
+{
+	struct kernel_start *k = arg;
+
+	free(k);
+	one_less();
+}
+
+static void *kernel_thread(void *arg)
+{
+	struct kernel_start *k = arg;
+	void *result = NULL;
+
+	self_or_adopt();
+	pthread_cleanup_push(kernel_thread_ends, k);
+	result = k->start(k->arg);
+	pthread_cleanup_pop(1);
+	return result;
+}
+
+static long create_real(void *arg)
+{
+	struct kernel_start *k = arg;
+
+	return REAL(pthread_create)(k->ret, k->attr, kernel_thread, k);
+}
+
+static int create_kernel_thread(pthread_t *ret, const pthread_attr_t *attr,
+				void *(*start)(void *), void *arg)
+{
+	struct kernel_start *k = malloc(sizeof(*k));
+	struct coro *me = self();
+	int r;
+
+	if (!k)
+		return EAGAIN;
+	*k = (struct kernel_start){ ret, attr, start, arg };
+	atomic_fetch_add_explicit(&others, 1, memory_order_relaxed);
+	if (me && me->kind == CORO_KIND_CORO) {
+		/* libc takes the mask for the new thread from the kernel, which
+		 * has this coroutine's. */
+		door_enter(me);
+		r = (int)on_worker(me, create_real, k);
+		door_leave(me);
+	} else {
+		r = (int)create_real(k);
+	}
+	if (r) {
+		atomic_fetch_sub_explicit(&others, 1, memory_order_relaxed);
+		free(k);
+	}
+	return r;
+}
+
+static int create_coroutine(pthread_t *ret, const pthread_attr_t *attr,
+			    void *(*start)(void *), void *arg)
 {
 	struct coro_attr a = { .guard_size = PAGE_SIZE };
-	struct thread *t;
-	size_t size = 0;
-	int detached = 0, r;
+	struct thread *t = slab_get(&threads);
+	struct coro *me, *c;
+	int detached, r;
 
-	if (!gate_threads())
-		return REAL(pthread_create)(ret, attr, start, arg);
-	if (boot_start())
-		return EAGAIN;
-	if (attr) {
-		pthread_attr_getstacksize(attr, &size);
-		pthread_attr_getdetachstate(attr, &detached);
-	}
-	a.stack_size = size ? size : 8 << 20;
-	if (conf.stack)
-		a.stack_size = conf.stack;
-	t = slab_get(&threads);
 	if (!t)
 		return EAGAIN;
+	memset(t, 0, sizeof(*t));
 	t->start = start;
 	t->arg = arg;
-	atomic_store_explicit(&t->ended, 0, memory_order_relaxed);
-	atomic_store_explicit(&t->life, detached == PTHREAD_CREATE_DETACHED ?
-			      THREAD_DETACHED : THREAD_JOINABLE,
-			      memory_order_relaxed);
-	struct coro *me = door_in();
-	r = go_make(&a, thread_main, t, &t->coro);
+	read_attr(attr, &a, t, &detached);
+	me = door_in();
+	if (!me) {
+		slab_put(&threads, t);
+		return EAGAIN;
+	}
+	r = go_make(&a, thread_main, t, &c);
 	if (r) {
 		slab_put(&threads, t);
 		door_leave(me);
 		return EAGAIN;
 	}
-	t->coro->thread = t;
-	if (t->life != THREAD_DETACHED)
-		go_ref(t->coro);
-	*ret = (pthread_t)arch_tp_to_thread(t->coro->tp);
-	go_ready(t->coro);
+	t->coro = c;
+	atomic_store_explicit(&t->life,
+			      detached == PTHREAD_CREATE_DETACHED
+				      ? THREAD_DETACHED : THREAD_JOINABLE,
+			      memory_order_relaxed);
+	c->thread = t;
+	c->sigmask = signal_mask(me);
+	if (attr) {
+		sigset_t mask;
+
+		if (pthread_attr_getsigmask_np(attr, &mask) == 0)
+			memcpy(&c->sigmask, &mask, sizeof(c->sigmask));
+	}
+	memcpy(c->name, me->name, sizeof(c->name));
+	go_ref(c);
+	atomic_fetch_add_explicit(&others, 1, memory_order_relaxed);
+	/* Before it can run: it may read its own handle there. */
+	*ret = (pthread_t)(c->tp ? arch_tp_to_thread(c->tp) : (uintptr_t)c);
+	go_ready(c);
 	door_leave(me);
 	return 0;
 }
 
-HOOKED int pthread_join(pthread_t handle, void **result)
+HOOKED int pthread_create(pthread_t *ret, const pthread_attr_t *attr,
+			  void *(*start)(void *), void *arg)
+{
+	if (!gate_threads())
+		return REAL(pthread_create)(ret, attr, start, arg);
+	if (boot_start())
+		return EAGAIN;
+	if (wants_kernel(attr) || named_to_bind(start))
+		return create_kernel_thread(ret, attr, start, arg);
+	return create_coroutine(ret, attr, start, arg);
+}
+
+/* Joining */
+
+/* Whether t waits for me to end. */
+static bool waits_for(struct thread *t, struct coro *me)
+{
+	return atomic_load_explicit(&me->thread->joiner, memory_order_acquire) ==
+	       t->coro;
+}
+
+static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 {
 	struct thread *t = thread_find(handle);
-	struct coro *me = door_in();
+	struct coro *me, *nobody = NULL;
 	struct lot_bucket *b;
+	int r = 0;
 
-	if (!t) {
-		door_leave(me);
-		return REAL(pthread_join)(handle, result);
+	if (!t)
+		return ESRCH;
+	me = door_in();
+	if (!me)
+		return ENOMEM;
+	if (t->coro == me || (me->thread && waits_for(t, me))) {
+		r = EDEADLK;
+		goto out;
 	}
 	for (;;) {
-		b = lot_lock(&t->ended);
-		if (atomic_load_explicit(&t->ended, memory_order_acquire))
+		uint32_t life = atomic_load_explicit(&t->life, memory_order_acquire);
+
+		if (life == THREAD_DETACHED || life == THREAD_JOINED) {
+			r = EINVAL;
+			goto out;
+		}
+		if (!wait && life != THREAD_ENDED) {
+			r = EBUSY;
+			goto out;
+		}
+		nobody = NULL;
+		if (!atomic_compare_exchange_strong_explicit(
+			    &t->joiner, &nobody, me, memory_order_acq_rel,
+			    memory_order_acquire)) {
+			r = EINVAL;
+			goto out;
+		}
+		b = lot_lock(&t->life);
+		if (atomic_load_explicit(&t->life, memory_order_acquire) ==
+		    THREAD_ENDED) {
+			lot_unlock(b);
 			break;
-		lot_park(b, &t->ended, 1, COGO_FOREVER, WHY_JOIN);
+		}
+		r = lot_park(b, &t->life, 1, deadline, WHY_JOIN);
+		if (r == 0)
+			break;
+		/* Joinable by another again, before a cancellation may act. */
+		atomic_store_explicit(&t->joiner, NULL, memory_order_release);
+		if (r == -ETIMEDOUT) {
+			r = ETIMEDOUT;
+			goto out;
+		}
+		gate_interrupted(me, true);
 	}
-	lot_unlock(b);
+	r = 0;
 	if (result)
 		*result = t->result;
-	t->coro->thread = NULL;
-	go_unref(t->coro);
-	slab_put(&threads, t);
+	if (t->own_stack)
+		while (atomic_load_explicit(&t->coro->state,
+					    memory_order_acquire) != CORO_DONE)
+			park_yield(me);
+	if (step(t, THREAD_ENDED, THREAD_JOINED))
+		release(t);
+out:
 	door_leave(me);
-	return 0;
+	return r;
+}
+
+static bool ours(pthread_t handle)
+{
+	return thread_is_ours(handle);
+}
+
+HOOKED int pthread_join(pthread_t handle, void **result)
+{
+	struct coro *me = self();
+
+	if (me && me->thread)
+		cancel_point(me);
+	return ours(handle) ? join(handle, result, COGO_FOREVER, true)
+			    : REAL(pthread_join)(handle, result);
+}
+
+HOOKED int pthread_tryjoin_np(pthread_t handle, void **result)
+{
+	return ours(handle) ? join(handle, result, COGO_FOREVER, false)
+			    : REAL(pthread_tryjoin_np)(handle, result);
+}
+
+HOOKED int pthread_clockjoin_np(pthread_t handle, void **result, clockid_t clock,
+				const struct timespec *abstime)
+{
+	cogo_time deadline = COGO_FOREVER;
+	struct timespec now;
+
+	if (!ours(handle))
+		return REAL(pthread_clockjoin_np)(handle, result, clock, abstime);
+	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
+		return EINVAL;
+	if (abstime) {
+		if (abstime->tv_nsec < 0 || abstime->tv_nsec >= NSEC)
+			return EINVAL;
+		clock_gettime(clock, &now);
+		deadline = sys_now() + (abstime->tv_sec - now.tv_sec) * NSEC +
+			   abstime->tv_nsec - now.tv_nsec;
+	}
+	return join(handle, result, deadline, true);
+}
+
+HOOKED int pthread_timedjoin_np(pthread_t handle, void **result,
+				const struct timespec *abstime)
+{
+	return ours(handle) ? pthread_clockjoin_np(handle, result, CLOCK_REALTIME,
+						   abstime)
+			    : REAL(pthread_timedjoin_np)(handle, result, abstime);
 }
 
 HOOKED int pthread_detach(pthread_t handle)
 {
 	struct thread *t = thread_find(handle);
+	struct coro *me;
+	uint32_t life;
 
-	if (!t)
+	if (!ours(handle))
 		return REAL(pthread_detach)(handle);
-	go_unref(t->coro);
+	if (!t)
+		return ESRCH;
+	/* One that is being joined is its joiner's, as in glibc. */
+	if (atomic_load_explicit(&t->joiner, memory_order_acquire))
+		return 0;
+	if (step(t, THREAD_JOINABLE, THREAD_DETACHED))
+		return 0;
+	life = atomic_load_explicit(&t->life, memory_order_acquire);
+	if (life != THREAD_ENDED || !step(t, THREAD_ENDED, THREAD_JOINED))
+		return EINVAL;
+	me = door_in();
+	release(t);
+	if (me)
+		door_leave(me);
 	return 0;
+}
+
+/* What else is asked of a thread */
+
+HOOKED int pthread_getattr_np(pthread_t handle, pthread_attr_t *attr)
+{
+	struct thread *t = thread_find(handle);
+	struct coro *c;
+	sigset_t mask;
+	char *low, *top;
+	int r;
+
+	if (!ours(handle))
+		return REAL(pthread_getattr_np)(handle, attr);
+	if (!t)
+		return ESRCH;
+	c = t->coro;
+	r = pthread_attr_init(attr);
+	if (r)
+		return r;
+	if (t->own_stack) {
+		low = c->stack_low;
+		top = low + c->stack.asked;
+	} else {
+		low = c->stack.low + c->stack.guard;
+		top = c->stack_start;
+	}
+	pthread_attr_setstack(attr, low, (size_t)(top - low));
+	pthread_attr_setguardsize(attr, t->guard_size);
+	pthread_attr_setdetachstate(
+		attr, atomic_load_explicit(&t->life, memory_order_relaxed) ==
+				      THREAD_DETACHED
+			      ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
+	memset(&mask, 0, sizeof(mask));
+	memcpy(&mask, &c->sigmask, sizeof(c->sigmask));
+	pthread_attr_setsigmask_np(attr, &mask);
+	return 0;
+}
+
+HOOKED int pthread_setname_np(pthread_t handle, const char *name)
+{
+	struct thread *t = thread_find(handle);
+
+	if (!ours(handle))
+		return REAL(pthread_setname_np)(handle, name);
+	if (!t)
+		return ESRCH;
+	if (strlen(name) >= sizeof(t->coro->name))
+		return ERANGE;
+	strcpy(t->coro->name, name);
+	return 0;
+}
+
+HOOKED int pthread_getname_np(pthread_t handle, char *buf, size_t size)
+{
+	struct thread *t = thread_find(handle);
+
+	if (!ours(handle))
+		return REAL(pthread_getname_np)(handle, buf, size);
+	if (!t)
+		return ESRCH;
+	if (strlen(t->coro->name) >= size)
+		return ERANGE;
+	strcpy(buf, t->coro->name);
+	return 0;
+}
+
+/* The processors and the policy of a coroutine are its workers'. One that asks
+ * for others of its own keeps a kernel thread for good. */
+static long apply_to_self(struct coro *me, long nr, long a, const void *b)
+{
+	long r;
+
+	door_enter(me);
+	block_bind(me);
+	r = sys_call(nr, 0, a, b);
+	if (r < 0)
+		block_unbind(me);
+	door_leave(me);
+	return r;
+}
+
+HOOKED int pthread_getaffinity_np(pthread_t handle, size_t size, cpu_set_t *set)
+{
+	struct thread *t = thread_find(handle);
+	long r;
+
+	if (!ours(handle))
+		return REAL(pthread_getaffinity_np)(handle, size, set);
+	if (!t)
+		return ESRCH;
+	r = sys_call(SYS_sched_getaffinity, t->coro->bound ? t->coro->tid : 0,
+		     size, set);
+	if (r < 0)
+		return (int)-r;
+	memset((char *)set + r, 0, size - (size_t)r);
+	return 0;
+}
+
+HOOKED int pthread_setaffinity_np(pthread_t handle, size_t size,
+				  const cpu_set_t *set)
+{
+	struct thread *t = thread_find(handle);
+	struct coro *me = self();
+
+	if (!ours(handle))
+		return REAL(pthread_setaffinity_np)(handle, size, set);
+	if (!t)
+		return ESRCH;
+	if (t->coro == me)
+		return (int)-apply_to_self(me, SYS_sched_setaffinity, (long)size,
+					   set);
+	if (t->coro->bound && t->coro->tid)
+		return (int)-sys_call(SYS_sched_setaffinity, t->coro->tid, size,
+				      set);
+	/* A wish about where to run, for one that runs on any worker. */
+	return 0;
+}
+
+HOOKED int pthread_getschedparam(pthread_t handle, int *policy,
+				 struct sched_param *param)
+{
+	struct thread *t = thread_find(handle);
+	long r;
+
+	if (!ours(handle))
+		return REAL(pthread_getschedparam)(handle, policy, param);
+	if (!t)
+		return ESRCH;
+	if (!t->coro->bound || !t->coro->tid) {
+		*policy = SCHED_OTHER;
+		param->sched_priority = 0;
+		return 0;
+	}
+	r = sys_call(SYS_sched_getscheduler, t->coro->tid);
+	if (r < 0)
+		return (int)-r;
+	*policy = (int)r;
+	return (int)-sys_call(SYS_sched_getparam, t->coro->tid, param);
+}
+
+HOOKED int pthread_setschedparam(pthread_t handle, int policy,
+				 const struct sched_param *param)
+{
+	struct thread *t = thread_find(handle);
+	struct coro *me = self();
+
+	if (!ours(handle))
+		return REAL(pthread_setschedparam)(handle, policy, param);
+	if (!t)
+		return ESRCH;
+	if (policy == SCHED_OTHER && !t->coro->bound)
+		return param->sched_priority == 0 ? 0 : EINVAL;
+	if (t->coro->bound && t->coro->tid)
+		return (int)-sys_call(SYS_sched_setscheduler, t->coro->tid, policy,
+				      param);
+	if (t->coro == me)
+		return (int)-apply_to_self(me, SYS_sched_setscheduler, policy,
+					   param);
+	return EPERM;
+}
+
+HOOKED int pthread_setschedprio(pthread_t handle, int priority)
+{
+	struct sched_param param;
+	int policy, r;
+
+	if (!ours(handle))
+		return REAL(pthread_setschedprio)(handle, priority);
+	r = pthread_getschedparam(handle, &policy, &param);
+	if (r)
+		return r;
+	param.sched_priority = priority;
+	return pthread_setschedparam(handle, policy, &param);
 }

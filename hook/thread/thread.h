@@ -5,7 +5,15 @@
 
 #include "coro/coro.h"
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <unwind.h>
+
+/* Who lets go of the descriptor: the joiner of one that has ended, who detaches
+ * one that has ended, or a detached one itself. */
+enum thread_life {
+	THREAD_JOINABLE = 1, THREAD_DETACHED, THREAD_ENDED, THREAD_JOINED,
+};
 
 struct thread {
 	struct thread *free;		/* slab link */
@@ -13,15 +21,36 @@ struct thread {
 	void *(*start)(void *);
 	void *arg;
 	void *result;
-	_Atomic uint32_t ended;		/* joiners wait for it in the lot */
-	_Atomic uint32_t life;		/* THREAD_* */
+	_Atomic uint32_t life;		/* enum thread_life; the joiner waits for
+					 * it in the lot */
+	_Atomic(struct coro *) joiner;	/* at most one, and for EDEADLK */
+	bool own_stack;			/* the program gave the memory */
+	size_t guard_size;
 	stack_t altstack;		/* sigaltstack's */
-	void *joiner;			/* the coroutine that joins, for EDEADLK */
-};
-enum { THREAD_JOINABLE = 1, THREAD_DETACHED, THREAD_JOINED };
 
-/* The descriptor of a pthread_t that is a coroutine's; NULL for kernel
- * threads and for handles that are no longer good. */
+	/* The owner's alone: see cancel.c. */
+	jmp_buf end;
+	__pthread_unwind_buf_t *cleanups;
+	struct _pthread_cleanup_buffer *old_cleanups;
+	struct _Unwind_Exception exception;
+};
+
+/* The descriptor of a coroutine's pthread_t; NULL for kernel threads, and for
+ * handles of ours that are no longer good, which thread_is_ours tells. */
 struct thread *thread_find(pthread_t handle);
+bool thread_is_ours(pthread_t handle);
+
+/* The destructors of pthread keys, in pthread's rounds. */
+void thread_run_destructors(void);
+
+/* Ends the coroutine that calls with this result, through its cleanups. */
+_Noreturn void thread_unwind(struct thread *t, void *result);
+
+/* Once, on the main thread, at load. */
+void thread_load(void);
+
+/* A kernel thread is about to end by pthread_exit: if it is main, the process
+ * ends with the last thread. */
+void thread_leaves_main(void);
 
 #endif

@@ -229,6 +229,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->worker = NULL;
 	c->in_runtime = 1;	/* until its entry has begun */
 	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
 	c->sigmask = 0;
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
 	c->id = 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
@@ -243,6 +244,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->vtid = new_tid();
 	c->thread = NULL;
 	c->user = NULL;
+	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
 	memset(c->name, 0, sizeof(c->name));
 	if (attr->name)
@@ -281,6 +283,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->bound = 1;
 	c->in_runtime = 0;
 	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
 	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &c->sigmask,
 		 sizeof(c->sigmask));
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
@@ -400,6 +403,8 @@ void coro_fork_child(struct coro *me, uintptr_t worker_tp, bool libc_forked)
 {
 	left_behind = atomic_load_explicit(&ids, memory_order_relaxed);
 	survivor = me;
+	atomic_store_explicit(&made, 0, memory_order_relaxed);
+	atomic_store_explicit(&peak, 0, memory_order_relaxed);
 	atomic_store_explicit(&live, 0, memory_order_relaxed);
 	/* A kernel thread that was adopted has no stack of ours, and its block
 	 * is libc's. */

@@ -83,6 +83,9 @@ struct coro {
 	uint64_t sigmask;	/* owner; others read */
 	_Atomic uint64_t sigpending;
 
+	/* enum coro_cancel; anyone sets WANTED, the owner the rest. */
+	_Atomic uint32_t cancel;
+
 	/* For those who look in. */
 	uint64_t id;		/* from 1, never again */
 	uint32_t kind;		/* enum coro_kind */
@@ -102,6 +105,7 @@ struct coro {
 
 	/* The life. */
 	struct stack stack;	/* low == NULL: a kernel thread's own */
+	void *stack_low;	/* the program's own memory, or NULL */
 	void *stack_start;	/* first frame goes here, below the TLS block */
 	void (*entry)(void *);
 	void *arg;
@@ -128,6 +132,13 @@ struct coro {
 	} while (0)
 #define CORO_AWAKE(me) \
 	atomic_store_explicit(&(me)->asleep.pc, 0, memory_order_relaxed)
+
+/* Somebody wants it to end; it does not want to hear of it now; or wants to at
+ * any moment; or is on its way already. */
+enum coro_cancel {
+	CANCEL_WANTED = 1, CANCEL_DISABLED = 2, CANCEL_ASYNC = 4,
+	CANCEL_EXITING = 8,
+};
 
 enum coro_kind { CORO_KIND_CORO, CORO_KIND_THREAD, CORO_KIND_ROOT };
 

@@ -16,11 +16,13 @@
  *     holds nothing while it does. */
 #include "fault/signal.h"
 #include "arch/context.h"
+#include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
 #include "coro/self.h"
 #include "coro/wait.h"
 #include "fault/door.h"
+#include "fault/overflow.h"
 #include "sched/ready.h"
 #include "sched/worker.h"
 #include <errno.h>
@@ -48,8 +50,12 @@ static _Atomic uint64_t order;
 static _Atomic uint32_t nprocess;	/* notes for the process, a hint */
 static struct signal_action actions[NSIG_KERNEL + 1];
 static struct lock actions_lock;
+static struct {
+	signal_own_fn fn;
+	const char *taken;
+} own[NSIG_KERNEL + 1];		/* under actions_lock */
 static _Atomic uint32_t router_word;
-static void (*on_kick)(void);
+static void (*cancel_act)(struct coro *);
 
 /* The kernel's struct sigaction, which is not libc's. */
 struct kernel_action {
@@ -216,7 +222,8 @@ void signal_get_action(int sig, struct signal_action *ret)
 	if (ret->handler)
 		return;
 	/* Never set through us: the kernel knows (inherited SIG_IGN, say). */
-	if (kernel_sigaction(sig, NULL, &k) == 0 && k.action != wrapper) {
+	if (kernel_sigaction(sig, NULL, &k) == 0 && k.action != wrapper &&
+	    (!k.action || k.action != own[sig].fn)) {
 		ret->action = k.action;
 		ret->flags = k.flags & ~(unsigned long)SA_RESTORER;
 		ret->mask = k.mask;
@@ -228,9 +235,58 @@ static bool is_function(void (*handler)(int))
 	return handler != SIG_DFL && handler != SIG_IGN;
 }
 
+static void set_restorer(struct kernel_action *k)
+{
+	k->restorer = arch_signal_restorer();
+	if (k->restorer)
+		k->flags |= SA_RESTORER;
+}
+
+/* Under actions_lock. */
+static long install_own(int sig)
+{
+	/* Nothing comes in between: it looks at what was interrupted. */
+	struct kernel_action k = {
+		.action = own[sig].fn,
+		.flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK,
+		.mask = ~SIG_OURS,
+	};
+
+	set_restorer(&k);
+	return kernel_sigaction(sig, &k, NULL);
+}
+
+int signal_own(int sig, signal_own_fn fn, const char *taken)
+{
+	struct kernel_action k;
+	long r;
+
+	lock(&actions_lock);
+	r = kernel_sigaction(sig, NULL, &k);
+	if (r == 0 && k.action && k.action != fn)
+		r = -EBUSY;
+	if (r == 0) {
+		own[sig].fn = fn;
+		own[sig].taken = taken;
+		r = install_own(sig);
+	}
+	unlock(&actions_lock);
+	return (int)r;
+}
+
+void signal_disown(int sig)
+{
+	struct kernel_action k = { 0 };
+
+	/* No lock: this is a signal handler, and what it interrupted may hold
+	 * it. */
+	kernel_sigaction(sig, &k, NULL);
+}
+
 int signal_set_action(int sig, const struct signal_action *act, bool direct)
 {
 	struct kernel_action k = { 0 };
+	const char *taken = NULL;
 	bool ours = is_function(act->handler) && !direct;
 	long r;
 
@@ -239,14 +295,20 @@ int signal_set_action(int sig, const struct signal_action *act, bool direct)
 	if (ours)
 		k.flags |= SA_SIGINFO;
 	k.mask = act->mask & ~SIG_OURS;
-	k.restorer = arch_signal_restorer();
-	if (k.restorer)
-		k.flags |= SA_RESTORER;
+	set_restorer(&k);
 	lock(&actions_lock);
-	r = kernel_sigaction(sig, &k, NULL);
+	if (own[sig].fn && act->handler == SIG_DFL) {
+		r = install_own(sig);
+	} else {
+		r = kernel_sigaction(sig, &k, NULL);
+		taken = own[sig].taken;
+		own[sig].taken = NULL;
+	}
 	if (r == 0)
 		actions[sig] = *act;
 	unlock(&actions_lock);
+	if (taken)
+		cogo_warn("%s", taken);
 	return (int)r;
 }
 
@@ -408,8 +470,10 @@ static void wrapper(int sig, siginfo_t *info, void *uctx)
 	 * runtime the kernel has done everything right already. */
 	if (info->si_code > 0 && info->si_code != SI_KERNEL &&
 	    (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
-	     sig == SIGTRAP))
+	     sig == SIGTRAP)) {
+		overflow_check(info, uctx);
 		goto direct;
+	}
 	if (me && me->in_runtime) {
 		bool thread = me->kind == CORO_KIND_THREAD;
 
@@ -455,12 +519,6 @@ direct:
 	me->worker->kernel_mask = before;
 }
 
-void signal_run_kick(void)
-{
-	if (on_kick)
-		on_kick();
-}
-
 /* Somebody wants this kernel thread's attention. */
 static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx UNUSED)
 {
@@ -468,16 +526,24 @@ static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx UNUSED)
 	int saved = errno;
 	bool restart;
 
-	signal_run_kick();
 	if (me && !me->in_runtime && me->kind != CORO_KIND_ROOT &&
-	    atomic_load_explicit(&me->interrupt, memory_order_relaxed))
+	    atomic_load_explicit(&me->interrupt, memory_order_relaxed)) {
 		signal_deliver(me, &restart);
+		if (cancel_act &&
+		    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==
+			    (CANCEL_WANTED | CANCEL_ASYNC)) {
+			/* Not coming back from this handler: its signal, which
+			 * the kernel blocked for it, is let in again. */
+			signal_set_mask(me, me->sigmask);
+			cancel_act(me);
+		}
+	}
 	errno = saved;
 }
 
-void signal_on_kick(void (*fn)(void))
+void signal_on_cancel(void (*act)(struct coro *me))
 {
-	on_kick = fn;
+	cancel_act = act;
 }
 
 /* The router */

@@ -38,6 +38,16 @@ void signal_get_action(int sig, struct signal_action *ret);
 /* 0 or -errno. `direct`: for the kernel as it is, without our wrapper. */
 int signal_set_action(int sig, const struct signal_action *act, bool direct);
 
+/* The runtime's own handler for a signal that the program leaves to its
+ * default. The program is not shown it, and replaces it as it would the
+ * default; then `taken`, if given, is said on stderr, once. 0, -EBUSY where
+ * the default is not what is set, or -errno. */
+typedef void (*signal_own_fn)(int, siginfo_t *, void *);
+int signal_own(int sig, signal_own_fn fn, const char *taken);
+/* In a handler of the runtime's own, or before a fault is repeated: from now
+ * on the kernel does as it does by default. */
+void signal_disown(int sig);
+
 /* Puts sig down for c (NULL: for the process) and sees to its delivery. 0, or
  * -EAGAIN when too many are pending. Any thread; not in a signal handler. */
 int signal_post(struct coro *c, int sig, const siginfo_t *info);
@@ -61,12 +71,9 @@ int signal_deliver(struct coro *me, bool *ret_restart);
  * it runs on for a moment. */
 void signal_kick(struct coro *c);
 
-/* A handler for SIG_KICK's other users (credentials); runs on every kernel
- * thread that is kicked. */
-void signal_on_kick(void (*fn)(void));
-
-/* What the handler of SIG_KICK does, for who took it by a wait instead. */
-void signal_run_kick(void);
+/* Asynchronous cancellation: what to do, in a handler on top of the program's
+ * own code, with a coroutine that wants to be told at any moment. */
+void signal_on_cancel(void (*act)(struct coro *me));
 
 /* The router's kernel thread. */
 int signal_start(void);
