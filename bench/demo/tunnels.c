@@ -211,6 +211,7 @@ static void answered(size_t i)
 {
 	struct tunnel *t = &tunnels[i];
 	char *reply = replies[i];
+	int status;
 	ssize_t n;
 
 	n = recv(t->fd, reply + t->reply, MAX_REPLY - 1 - t->reply, 0);
@@ -227,8 +228,7 @@ static void answered(size_t i)
 			failed(i, "endless answer to CONNECT", 0);
 		return;
 	}
-	if (strncmp(reply, "HTTP/1.", 7) != 0 ||
-	    strncmp(reply + 8, " 200", 4) != 0) {
+	if (sscanf(reply, "HTTP/1.%*1[01] %d", &status) != 1 || status != 200) {
 		reply[strcspn(reply, "\r\n")] = '\0';
 		failed(i, reply, 0);
 		return;
