@@ -6,12 +6,16 @@
  * that end the wait are sure to be younger than it, they are the answer: true
  * a moment ago, which is all that poll ever says. Where they may be older, the
  * kernel is asked again: a program that polled will read, and must not block. */
+#include "fault/signal.h"
 #include "hook/io.h"
 #include "hook/real.h"
 #include "sched/park.h"
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <time.h>
 
 #define FEW		8
 #define NSEC		1000000000ll
@@ -154,6 +158,7 @@ static long do_poll(struct coro *me, struct pollfd *fds, nfds_t n,
 		room.waiters = mem;
 		room.samples = (uint32_t *)(room.waiters + n);
 	}
+	cancel_point(me);
 	door_enter(me);
 	r = wait_for(me, fds, (unsigned)n, deadline, &room);
 	door_leave(me);
@@ -173,3 +178,292 @@ HOOKED int poll(struct pollfd *fds, nfds_t n, int timeout)
 	return (int)gate_return(do_poll(me, fds, n, deadline));
 }
 ALIAS(__poll, poll);
+
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
+
+HOOKED int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room)
+{
+	if (room / sizeof(*fds) < n)
+		return REAL(__poll_chk)(fds, n, timeout, room);
+	return poll(fds, n, timeout);
+}
+
+static bool valid(const struct timespec *ts)
+{
+	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < NSEC;
+}
+
+static cogo_time deadline_in(const struct timespec *span)
+{
+	if (!span || span->tv_sec > INT64_MAX / NSEC / 2)
+		return COGO_FOREVER;
+	if (!span->tv_sec && !span->tv_nsec)
+		return 0;
+	return sys_now() + span->tv_sec * NSEC + span->tv_nsec;
+}
+
+/* The masks of ppoll, pselect and epoll_pwait hold from before the first look
+ * to after the wait: what they let in ends the wait, and its handler runs under
+ * them. */
+static sigbits enter_mask(struct coro *me, const sigset_t *mask)
+{
+	sigbits before = signal_mask(me), during;
+
+	memcpy(&during, mask, sizeof(during));
+	signal_set_mask(me, during);
+	return before;
+}
+
+static long do_ppoll(struct coro *me, struct pollfd *fds, nfds_t n,
+		     cogo_time deadline, const sigset_t *mask)
+{
+	sigbits before;
+	long r;
+
+	if (!mask)
+		return do_poll(me, fds, n, deadline);
+	/* Put off until the wait has begun: then it is interrupted at once. */
+	door_enter(me);
+	before = enter_mask(me, mask);
+	if (signal_pending(me) & ~signal_mask(me))
+		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+	r = do_poll(me, fds, n, deadline);
+	signal_set_mask(me, before);
+	door_leave(me);
+	return r;
+}
+
+HOOKED int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *span,
+		 const sigset_t *mask)
+{
+	struct coro *me = gate_coro();
+
+	if (!me)
+		return REAL(ppoll)(fds, n, span, mask);
+	if (span && !valid(span))
+		return (int)gate_errno(-EINVAL);
+	return (int)gate_return(do_ppoll(me, fds, n, deadline_in(span), mask));
+}
+
+int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *span,
+		const sigset_t *mask, size_t room);
+
+HOOKED int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *span,
+		       const sigset_t *mask, size_t room)
+{
+	if (room / sizeof(*fds) < n)
+		return REAL(__ppoll_chk)(fds, n, span, mask, room);
+	return ppoll(fds, n, span, mask);
+}
+
+/* select is poll over bits. The sets may be larger than fd_set, as the kernel
+ * allows, so they are read as words. */
+
+#define BITS (8 * (int)sizeof(unsigned long))
+
+static bool bit(const unsigned long *set, int i)
+{
+	return set && (set[i / BITS] >> (i % BITS) & 1);
+}
+
+static int collect(int n, unsigned long *const sets[3], struct pollfd *fds)
+{
+	int k = 0;
+
+	for (int i = 0; i < n; i++) {
+		short events = 0;
+
+		/* The kernel's own table of what a set means. */
+		if (bit(sets[0], i))
+			events |= POLLRDNORM | POLLRDBAND | POLLIN;
+		if (bit(sets[1], i))
+			events |= POLLWRBAND | POLLWRNORM | POLLOUT;
+		if (bit(sets[2], i))
+			events |= POLLPRI;
+		if (!events)
+			continue;
+		if (fds)
+			fds[k] = (struct pollfd){ .fd = i, .events = events };
+		k++;
+	}
+	return k;
+}
+
+static long spread(int n, unsigned long *const sets[3], const struct pollfd *fds,
+		   int k)
+{
+	static const short means[3] = {
+		POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR,
+		POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR,
+		POLLPRI,
+	};
+	static const short asks[3] = { POLLIN, POLLOUT, POLLPRI };
+	long total = 0;
+
+	for (int s = 0; s < 3; s++)
+		if (sets[s])
+			memset(sets[s], 0, (size_t)((n + BITS - 1) / BITS) *
+						   sizeof(unsigned long));
+	for (int i = 0; i < k; i++)
+		for (int s = 0; s < 3; s++)
+			if ((fds[i].events & asks[s]) &&
+			    (fds[i].revents & means[s])) {
+				sets[s][fds[i].fd / BITS] |=
+					1ul << (fds[i].fd % BITS);
+				total++;
+			}
+	return total;
+}
+
+static long do_select(struct coro *me, int n, unsigned long *const sets[3],
+		      cogo_time deadline, const sigset_t *mask)
+{
+	struct pollfd few[16], *fds = few;
+	long r;
+	int k;
+
+	if (n < 0)
+		return -EINVAL;
+	if (n > 1 << 20)
+		n = 1 << 20;
+	k = collect(n, sets, NULL);
+	if (k > (int)ARRAY_SIZE(few)) {
+		fds = malloc((size_t)k * sizeof(*fds));
+		if (!fds)
+			return -ENOMEM;
+	}
+	collect(n, sets, fds);
+	r = do_ppoll(me, fds, (nfds_t)k, deadline, mask);
+	for (int i = 0; r > 0 && i < k; i++)
+		if (fds[i].revents & POLLNVAL)
+			r = -EBADF;
+	if (r >= 0)
+		r = spread(n, sets, fds, k);
+	if (fds != few)
+		free(fds);
+	return r;
+}
+
+HOOKED int select(int n, fd_set *restrict in, fd_set *restrict out,
+		  fd_set *restrict ex, struct timeval *restrict timeout)
+{
+	struct coro *me = gate_coro();
+	unsigned long *sets[3] = { (unsigned long *)in, (unsigned long *)out,
+				   (unsigned long *)ex };
+	cogo_time deadline = COGO_FOREVER, left;
+	struct timespec span;
+	long r;
+
+	if (!me)
+		return REAL(select)(n, in, out, ex, timeout);
+	if (timeout) {
+		if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
+			return (int)gate_errno(-EINVAL);
+		span.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
+		span.tv_nsec = timeout->tv_usec % 1000000 * 1000;
+		deadline = deadline_in(&span);
+	}
+	r = do_select(me, n, sets, deadline, NULL);
+	/* Linux tells how much was left. */
+	if (timeout && deadline != COGO_FOREVER) {
+		left = deadline ? deadline - sys_now() : 0;
+		if (left < 0)
+			left = 0;
+		timeout->tv_sec = left / NSEC;
+		timeout->tv_usec = left % NSEC / 1000;
+	}
+	return (int)gate_return(r);
+}
+ALIAS(__select, select);
+
+HOOKED int pselect(int n, fd_set *restrict in, fd_set *restrict out,
+		   fd_set *restrict ex, const struct timespec *restrict span,
+		   const sigset_t *restrict mask)
+{
+	struct coro *me = gate_coro();
+	unsigned long *sets[3] = { (unsigned long *)in, (unsigned long *)out,
+				   (unsigned long *)ex };
+
+	if (!me)
+		return REAL(pselect)(n, in, out, ex, span, mask);
+	if (span && !valid(span))
+		return (int)gate_errno(-EINVAL);
+	return (int)gate_return(do_select(me, n, sets, deadline_in(span), mask));
+}
+
+/* The program's own epoll instance is a descriptor that becomes readable; the
+ * runtime's waits for it as for any other. */
+static long do_epoll(struct coro *me, int fd, struct epoll_event *events,
+		     int room, cogo_time deadline, const sigset_t *mask)
+{
+	struct fd_wait w = FD_WAIT(fd, POLLER_IN);
+	sigbits before = 0;
+	long r;
+
+	cancel_point(me);
+	door_enter(me);
+	if (mask) {
+		before = enter_mask(me, mask);
+		if (signal_pending(me) & ~signal_mask(me))
+			atomic_store_explicit(&me->interrupt, 1,
+					      memory_order_relaxed);
+	}
+	for (;;) {
+		/* Never skipped: events that the program asked for with
+		 * EPOLL_CTL_MOD, or that level triggering repeats, are no edge
+		 * of the instance. */
+		fd_sample(&w);
+		r = sys_call(SYS_epoll_pwait, w.fd, events, room, 0, NULL, 8);
+		if (r || deadline == 0)
+			break;
+		r = fd_wait(&w, deadline, WHY_POLL);
+		if (r == 0)
+			continue;
+		if (r == -EINTR || r == -ECANCELED) {
+			r = gate_interrupted(me, false);
+			if (r == 0)
+				continue;
+		} else if (r == -ETIMEDOUT) {
+			r = 0;
+		}
+		break;
+	}
+	fd_done(&w);
+	if (mask)
+		signal_set_mask(me, before);
+	door_leave(me);
+	return r;
+}
+
+HOOKED int epoll_pwait(int fd, struct epoll_event *events, int room, int timeout,
+		       const sigset_t *mask)
+{
+	struct coro *me = gate_coro();
+	cogo_time deadline;
+
+	if (!me)
+		return REAL(epoll_pwait)(fd, events, room, timeout, mask);
+	deadline = timeout < 0 ? COGO_FOREVER :
+		   timeout == 0 ? 0 : sys_now() + timeout * NSEC_PER_MSEC;
+	return (int)gate_return(do_epoll(me, fd, events, room, deadline, mask));
+}
+
+HOOKED int epoll_wait(int fd, struct epoll_event *events, int room, int timeout)
+{
+	if (!gate_coro())
+		return REAL(epoll_wait)(fd, events, room, timeout);
+	return epoll_pwait(fd, events, room, timeout, NULL);
+}
+
+HOOKED int epoll_pwait2(int fd, struct epoll_event *events, int room,
+			const struct timespec *span, const sigset_t *mask)
+{
+	struct coro *me = gate_coro();
+
+	if (!me)
+		return REAL(epoll_pwait2)(fd, events, room, span, mask);
+	if (span && !valid(span))
+		return (int)gate_errno(-EINVAL);
+	return (int)gate_return(do_epoll(me, fd, events, room, deadline_in(span),
+					 mask));
+}

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* hook/sleep.c - letting time pass. */
+/* hook/sleep.c - letting time pass.
+ *
+ * A coroutine's sleep is a park with a deadline of CLOCK_MONOTONIC. A sleep
+ * until a moment of the wall clock follows that clock if it is set meanwhile:
+ * it is looked at again every few seconds. Clocks of other kinds (CPU time)
+ * are the kernel's to wait for, as a declared hand-off. */
 #include "hook/io.h"
 #include "hook/real.h"
 #include "sched/park.h"
 #include <sched.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
-#define NSEC 1000000000ll
+#define NSEC	1000000000ll
+#define RECHECK	(5 * NSEC)
 
 HOOKED int sched_yield(void)
 {
@@ -21,3 +28,155 @@ HOOKED int sched_yield(void)
 	return 0;
 }
 ALIAS(__sched_yield, sched_yield);
+ALIAS(pthread_yield, sched_yield);
+
+HOOKED void thrd_yield(void)
+{
+	sched_yield();
+}
+
+/* 0, or -EINTR when a handler has run. */
+static int sleep_until(struct coro *me, cogo_time deadline)
+{
+	int r = 0;
+
+	cancel_point(me);
+	door_enter(me);
+	while (r == 0 && park_until(me, WHY_SLEEP, deadline) != WAIT_TIMED_OUT)
+		r = gate_interrupted(me, false);
+	door_leave(me);
+	return r;
+}
+
+static cogo_time clock_now(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * NSEC + ts.tv_nsec;
+}
+
+static bool valid(const struct timespec *ts)
+{
+	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < NSEC;
+}
+
+/* As far as a deadline can say. */
+static cogo_time span_of(const struct timespec *ts)
+{
+	return ts->tv_sec > INT64_MAX / NSEC - 2 ? INT64_MAX / 2
+						 : ts->tv_sec * NSEC + ts->tv_nsec;
+}
+
+static int sleep_span(struct coro *me, const struct timespec *span,
+		      struct timespec *rest)
+{
+	cogo_time begun = sys_now(), wanted = span_of(span), left;
+	cogo_time until = wanted > COGO_FOREVER - 1 - begun ? COGO_FOREVER - 1
+							    : begun + wanted;
+	int r = sleep_until(me, until);
+
+	if (r && rest) {
+		left = until - sys_now();
+		if (left < 0)
+			left = 0;
+		*rest = (struct timespec){ left / NSEC, left % NSEC };
+	}
+	return r;
+}
+
+/* Until another clock shows a time. */
+static int sleep_to(struct coro *me, clockid_t clock, const struct timespec *at)
+{
+	cogo_time target = span_of(at), left;
+	int r = 0;
+
+	while (r == 0 && (left = target - clock_now(clock)) > 0)
+		r = sleep_until(me, sys_now() + (left < RECHECK ? left : RECHECK));
+	return r;
+}
+
+static int block_sleep(struct coro *me, clockid_t clock, int flags,
+		       const struct timespec *ts, struct timespec *rest)
+{
+	long r;
+
+	cancel_point(me);
+	door_enter(me);
+	block_enter(me, WHY_SLEEP);
+	r = sys_call(SYS_clock_nanosleep, clock, flags, ts, rest);
+	block_exit(me);
+	door_leave(me);
+	return (int)r;
+}
+
+HOOKED int clock_nanosleep(clockid_t clock, int flags, const struct timespec *ts,
+			   struct timespec *rest)
+{
+	struct coro *me = gate_coro();
+	bool absolute = flags & TIMER_ABSTIME;
+
+	if (!me)
+		return REAL(clock_nanosleep)(clock, flags, ts, rest);
+	if (clock == CLOCK_THREAD_CPUTIME_ID)
+		return EINVAL;
+	if (!valid(ts))
+		return EINVAL;
+	switch (clock) {
+	case CLOCK_MONOTONIC:
+		if (absolute)
+			return -sleep_until(me, span_of(ts));
+		return -sleep_span(me, ts, rest);
+	case CLOCK_REALTIME:
+	case CLOCK_BOOTTIME:
+	case CLOCK_TAI:
+		if (absolute)
+			return -sleep_to(me, clock, ts);
+		return -sleep_span(me, ts, rest);
+	default:
+		return -block_sleep(me, clock, flags, ts, rest);
+	}
+}
+
+HOOKED int nanosleep(const struct timespec *span, struct timespec *rest)
+{
+	struct coro *me = gate_coro();
+
+	if (!me)
+		return REAL(nanosleep)(span, rest);
+	if (!valid(span))
+		return (int)gate_errno(-EINVAL);
+	return (int)gate_return(sleep_span(me, span, rest));
+}
+ALIAS(__nanosleep, nanosleep);
+
+HOOKED int usleep(useconds_t usec)
+{
+	struct timespec span = { usec / 1000000, usec % 1000000 * 1000 };
+
+	return nanosleep(&span, NULL);
+}
+
+HOOKED unsigned sleep(unsigned seconds)
+{
+	struct timespec span = { seconds, 0 }, rest = { 0, 0 };
+	struct coro *me = gate_coro();
+
+	if (!me)
+		return REAL(sleep)(seconds);
+	/* Rounded as libc rounds what is left: down, but never to nothing. */
+	if (sleep_span(me, &span, &rest) == 0)
+		return 0;
+	return (unsigned)rest.tv_sec + (rest.tv_nsec >= NSEC / 2);
+}
+
+HOOKED int thrd_sleep(const struct timespec *span, struct timespec *rest)
+{
+	struct coro *me = gate_coro();
+
+	if (!me)
+		return REAL(thrd_sleep)(span, rest);
+	if (!valid(span))
+		return -2;
+	return sleep_span(me, span, rest) ? -1 : 0;
+}

@@ -10,7 +10,12 @@
 #include "coro/self.h"
 #include "event/poller.h"
 #include "event/timer.h"
+#include "fault/overflow.h"
 #include "fault/signal.h"
+#include "inspect/backtrace.h"
+#include "inspect/debug.h"
+#include "inspect/report.h"
+#include "mem/slab.h"
 #include "mem/stack.h"
 #include "mem/tls.h"
 #include "sched/monitor.h"
@@ -23,9 +28,43 @@ static _Atomic bool loaded, running;
 static struct lock start_lock;
 static int owner;	/* the process that runs; under start_lock */
 
+/* A kernel thread of the runtime's on its way to its entry. */
+struct departure {
+	struct departure *next;		/* slab link */
+	void *(*entry)(void *);
+	void *arg;
+};
+static struct slab departures = SLAB_INIT(struct departure, next);
+static const struct boot_real *real;
+
+static void *depart(void *arg)
+{
+	struct departure d = *(struct departure *)arg;
+
+	slab_put(&departures, arg);
+	overflow_thread_start();
+	return d.entry(d.arg);
+}
+
+static int start_thread(void *(*entry)(void *), void *arg)
+{
+	struct departure *d = slab_get(&departures);
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	d->entry = entry;
+	d->arg = arg;
+	r = real->start_thread(depart, d);
+	if (r)
+		slab_put(&departures, d);
+	return r;
+}
+
 void boot_use(const struct boot_real *use)
 {
-	worker_use(use->start_thread);
+	real = use;
+	worker_use(start_thread);
 }
 
 static void complain(const struct conf_error *e)
@@ -45,6 +84,8 @@ void boot_load(void)
 		stack_init(conf.force & CONF_FORCE_NO_GUARD_INSTALL);
 		tls_init(conf.force & CONF_FORCE_SHARED_TLS);
 		coro_init();
+		debug_init();
+		report_load();
 		/* release: whoever finds it loaded finds all of it. */
 		atomic_store_explicit(&loaded, true, memory_order_release);
 	}
@@ -74,6 +115,7 @@ static int start(void)
 {
 	int r;
 
+	overflow_start();
 	sched.target = count_workers();
 	atomic_store_explicit(&sched.slots, 0, memory_order_relaxed);
 	r = poller_start();
@@ -98,6 +140,10 @@ static int start(void)
 	if (r)
 		cogo_warn("no kernel thread for signals: one that arrives inside "
 			  "the runtime stays pending");
+	r = report_start();
+	if (r)
+		cogo_warn("no kernel thread for reports: --dump and --stats are "
+			  "without them");
 	return 0;
 stop_poller:
 	poller_stop();
@@ -147,10 +193,12 @@ void boot_before_fork(void)
 {
 	lock(&start_lock);
 	coro_fork_lock();
+	backtrace_fork_lock();
 }
 
 void boot_after_fork_parent(void)
 {
+	backtrace_fork_unlock();
 	coro_fork_unlock();
 	unlock(&start_lock);
 }
@@ -165,6 +213,7 @@ static void begin_afresh(struct coro *me, bool libc_forked)
 	poller_fork_child();
 	sched_fork_child();
 	monitor_fork_child();
+	report_fork_child();
 	lot_fork_child();
 	atomic_store_explicit(&running, false, memory_order_relaxed);
 }
@@ -173,6 +222,7 @@ void boot_after_fork_child(struct coro *me, bool libc_forked)
 {
 	/* First: locks that others held are free from here on. */
 	lock_fork_child();
+	backtrace_fork_unlock();
 	coro_fork_unlock();
 	unlock(&start_lock);
 	begin_afresh(me, libc_forked);

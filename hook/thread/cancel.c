@@ -30,7 +30,11 @@ static __pthread_unwind_buf_t **previous(__pthread_unwind_buf_t *buf)
 	return (__pthread_unwind_buf_t **)&buf->__pad[0];
 }
 
-/* Old-style cleanup, which libc declares nowhere any more. */
+/* Declared by <pthread.h> only for code without exceptions … */
+void __pthread_register_cancel(__pthread_unwind_buf_t *buf);
+void __pthread_unregister_cancel(__pthread_unwind_buf_t *buf);
+_Noreturn void __pthread_unwind_next(__pthread_unwind_buf_t *buf);
+/* … and old-style cleanup nowhere any more. */
 void _pthread_cleanup_push(struct _pthread_cleanup_buffer *b,
 			   void (*routine)(void *), void *arg);
 void _pthread_cleanup_pop(struct _pthread_cleanup_buffer *b, int execute);

@@ -17,7 +17,11 @@ void worker_use(worker_start_fn start)
 
 int worker_start_thread(void *(*entry)(void *), void *arg)
 {
-	return start_thread(entry, arg);
+	int r = start_thread(entry, arg);
+
+	if (r == 0)
+		atomic_fetch_add_explicit(&sched.threads, 1, memory_order_relaxed);
+	return r;
 }
 
 static void *worker_main(void *arg)
@@ -53,7 +57,7 @@ int worker_add(bool slot)
 	atomic_store_explicit(&w->slot, slot, memory_order_relaxed);
 	/* release: whoever walks the workers finds this one whole. */
 	atomic_store_explicit(&sched.workers[i], w, memory_order_release);
-	r = start_thread(worker_main, w);
+	r = worker_start_thread(worker_main, w);
 	if (r == 0)
 		return 0;
 	/* Nobody runs it: it stays listed, with an empty queue and no slot. */
@@ -86,6 +90,7 @@ void sched_fork_child(void)
 	for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++)
 		atomic_store_explicit(&sched.workers[i], NULL,
 				      memory_order_relaxed);
+	atomic_store_explicit(&sched.threads, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nworkers, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.slots, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nidle, 0, memory_order_relaxed);

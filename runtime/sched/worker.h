@@ -63,6 +63,7 @@ struct sched {
 	struct worker *idle, *spare;	/* under lock */
 	struct coro_list global;	/* under lock */
 
+	_Atomic uint32_t threads;	/* kernel threads made for the runtime */
 	_Atomic uint32_t nworkers;
 	_Atomic(struct worker *) workers[WORKERS_MAX];
 	bool started;

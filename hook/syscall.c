@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/syscall.c - syscall(2): the same calls by number.
+ *
+ * What waits goes where the call of that name goes; what makes, closes or
+ * copies descriptors too, or the runtime would miss it. The kernel's order of
+ * arguments is not always libc's. The rest is the kernel's, but for the few
+ * that ask who the thread is. */
+#include "base/sys.h"
+#include "hook/futex.h"
+#include "hook/gate.h"
+#include "hook/real.h"
+#include "hook/thread/cancel.h"
+#include "mem/tls.h"
+#include "sched/block.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* errno's convention, as syscall() has it, to and from a value. */
+static long to_errno(int error)
+{
+	return error ? gate_errno(-error) : 0;
+}
+
+/* pselect6's last argument: the kernel has no room for a seventh. */
+struct sized_mask {
+	const sigset_t *mask;
+	size_t size;
+};
+
+static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
+{
+	*ret_known = true;
+	switch (nr) {
+	case SYS_read:
+		return read((int)a[0], (void *)a[1], (size_t)a[2]);
+	case SYS_write:
+		return write((int)a[0], (const void *)a[1], (size_t)a[2]);
+	case SYS_readv:
+		return readv((int)a[0], (const struct iovec *)a[1], (int)a[2]);
+	case SYS_writev:
+		return writev((int)a[0], (const struct iovec *)a[1], (int)a[2]);
+	case SYS_pread64:
+		return pread((int)a[0], (void *)a[1], (size_t)a[2], a[3]);
+	case SYS_pwrite64:
+		return pwrite((int)a[0], (const void *)a[1], (size_t)a[2], a[3]);
+	case SYS_close:
+		return close((int)a[0]);
+	case SYS_dup:
+		return dup((int)a[0]);
+#ifdef SYS_dup2
+	case SYS_dup2:
+		return dup2((int)a[0], (int)a[1]);
+#endif
+	case SYS_dup3:
+		return dup3((int)a[0], (int)a[1], (int)a[2]);
+	case SYS_fcntl:
+		return fcntl((int)a[0], (int)a[1], a[2]);
+	case SYS_close_range:
+		return close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
+	case SYS_openat:
+		return openat((int)a[0], (const char *)a[1], (int)a[2], (mode_t)a[3]);
+#ifdef SYS_open
+	case SYS_open:
+		return open((const char *)a[0], (int)a[1], (mode_t)a[2]);
+#endif
+	case SYS_pipe2:
+		return pipe2((int *)a[0], (int)a[1]);
+	case SYS_socket:
+		return socket((int)a[0], (int)a[1], (int)a[2]);
+	case SYS_socketpair:
+		return socketpair((int)a[0], (int)a[1], (int)a[2], (int *)a[3]);
+	case SYS_accept:
+		return accept((int)a[0], (struct sockaddr *)a[1], (socklen_t *)a[2]);
+	case SYS_accept4:
+		return accept4((int)a[0], (struct sockaddr *)a[1],
+			       (socklen_t *)a[2], (int)a[3]);
+	case SYS_connect:
+		return connect((int)a[0], (const struct sockaddr *)a[1],
+			       (socklen_t)a[2]);
+	case SYS_sendto:
+		return sendto((int)a[0], (const void *)a[1], (size_t)a[2], (int)a[3],
+			      (const struct sockaddr *)a[4], (socklen_t)a[5]);
+	case SYS_recvfrom:
+		return recvfrom((int)a[0], (void *)a[1], (size_t)a[2], (int)a[3],
+				(struct sockaddr *)a[4], (socklen_t *)a[5]);
+	case SYS_sendmsg:
+		return sendmsg((int)a[0], (const struct msghdr *)a[1], (int)a[2]);
+	case SYS_recvmsg:
+		return recvmsg((int)a[0], (struct msghdr *)a[1], (int)a[2]);
+	case SYS_sendfile:
+		return sendfile((int)a[0], (int)a[1], (off_t *)a[2], (size_t)a[3]);
+	case SYS_splice:
+		return splice((int)a[0], (off_t *)a[1], (int)a[2], (off_t *)a[3],
+			      (size_t)a[4], (unsigned)a[5]);
+#ifdef SYS_poll
+	case SYS_poll:
+		return poll((struct pollfd *)a[0], (nfds_t)a[1], (int)a[2]);
+#endif
+	case SYS_ppoll:
+		/* The kernel writes back how much time was left; few look. */
+		return ppoll((struct pollfd *)a[0], (nfds_t)a[1],
+			     (const struct timespec *)a[2], (const sigset_t *)a[3]);
+#ifdef SYS_select
+	case SYS_select:
+		return select((int)a[0], (fd_set *)a[1], (fd_set *)a[2],
+			      (fd_set *)a[3], (struct timeval *)a[4]);
+#endif
+	case SYS_pselect6: {
+		const struct sized_mask *m = (const struct sized_mask *)a[5];
+
+		return pselect((int)a[0], (fd_set *)a[1], (fd_set *)a[2],
+			       (fd_set *)a[3], (const struct timespec *)a[4],
+			       m ? m->mask : NULL);
+	}
+#ifdef SYS_epoll_wait
+	case SYS_epoll_wait:
+		return epoll_wait((int)a[0], (struct epoll_event *)a[1], (int)a[2],
+				  (int)a[3]);
+#endif
+	case SYS_epoll_pwait:
+		return epoll_pwait((int)a[0], (struct epoll_event *)a[1], (int)a[2],
+				   (int)a[3], (const sigset_t *)a[4]);
+	case SYS_epoll_pwait2:
+		return epoll_pwait2((int)a[0], (struct epoll_event *)a[1],
+				    (int)a[2], (const struct timespec *)a[3],
+				    (const sigset_t *)a[4]);
+	case SYS_nanosleep:
+		return nanosleep((const struct timespec *)a[0],
+				 (struct timespec *)a[1]);
+	case SYS_clock_nanosleep:
+		return to_errno(clock_nanosleep((clockid_t)a[0], (int)a[1],
+						(const struct timespec *)a[2],
+						(struct timespec *)a[3]));
+	case SYS_sched_yield:
+		return sched_yield();
+#ifdef SYS_pause
+	case SYS_pause:
+		return pause();
+#endif
+	case SYS_wait4:
+		return wait4((pid_t)a[0], (int *)a[1], (int)a[2],
+			     (struct rusage *)a[3]);
+	case SYS_gettid:
+		return me->tp && me->kind == CORO_KIND_CORO && !me->bound
+			       ? tls_tid(me->tp) : sys_gettid();
+	case SYS_futex:
+		return gate_return(futex_call(
+			me, (uint32_t *)a[0], (int)a[1], (uint32_t)a[2],
+			(const struct timespec *)a[3], (uint32_t *)a[4],
+			(uint32_t)a[5]));
+	default:
+		*ret_known = false;
+		return 0;
+	}
+}
+
+/* Calls that may sleep and that no hook knows how to wait for otherwise. */
+static bool may_sleep(long nr)
+{
+	switch (nr) {
+	case SYS_flock:
+	case SYS_fsync:
+	case SYS_fdatasync:
+	case SYS_msgrcv:
+	case SYS_msgsnd:
+	case SYS_semtimedop:
+	case SYS_semop:
+	case SYS_mq_timedreceive:
+	case SYS_mq_timedsend:
+	case SYS_waitid:
+	case SYS_io_getevents:
+	case SYS_getrandom:
+	case SYS_rt_sigtimedwait:
+		return true;
+	default:
+		return false;
+	}
+}
+
+HOOKED long syscall(long nr, ...)
+{
+	struct coro *me = self();
+	long a[6], r;
+	bool done;
+	va_list ap;
+
+	va_start(ap, nr);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	if (!me)
+		return gate_return(sys_call(nr, a[0], a[1], a[2], a[3], a[4], a[5]));
+	r = known(me, nr, a, &done);
+	if (done)
+		return r;
+	if (me->bound || !may_sleep(nr))
+		return gate_return(sys_call(nr, a[0], a[1], a[2], a[3], a[4], a[5]));
+	cancel_point(me);
+	door_enter(me);
+	block_enter(me, WHY_BLOCKED);
+	r = sys_call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	block_exit(me);
+	door_leave(me);
+	return gate_return(r);
+}

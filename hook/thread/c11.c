@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/thread/c11.c - the locks of <threads.h>.
+ *
+ * In libc they are the POSIX ones in other words, but it calls them by names
+ * that cannot be stood in front of. So the same is said here again. */
+#include "hook/real.h"
+#include "hook/thread/locks.h"
+#include "hook/thread/once.h"
+#include <pthread.h>
+#include <threads.h>
+
+static int said_in_c11(int r)
+{
+	switch (r) {
+	case 0:
+		return thrd_success;
+	case ENOMEM:
+		return thrd_nomem;
+	case ETIMEDOUT:
+		return thrd_timedout;
+	case EBUSY:
+		return thrd_busy;
+	default:
+		return thrd_error;
+	}
+}
+
+#define MUTEX(m) ((pthread_mutex_t *)(m))
+#define COND(c)	 ((pthread_cond_t *)(c))
+
+HOOKED int mtx_lock(mtx_t *m)
+{
+	return said_in_c11(pthread_mutex_lock(MUTEX(m)));
+}
+
+HOOKED int mtx_timedlock(mtx_t *restrict m, const struct timespec *restrict t)
+{
+	return said_in_c11(pthread_mutex_timedlock(MUTEX(m), t));
+}
+
+HOOKED int mtx_trylock(mtx_t *m)
+{
+	return said_in_c11(pthread_mutex_trylock(MUTEX(m)));
+}
+
+HOOKED int mtx_unlock(mtx_t *m)
+{
+	return said_in_c11(pthread_mutex_unlock(MUTEX(m)));
+}
+
+HOOKED int cnd_wait(cnd_t *c, mtx_t *m)
+{
+	return said_in_c11(pthread_cond_wait(COND(c), MUTEX(m)));
+}
+
+HOOKED int cnd_timedwait(cnd_t *restrict c, mtx_t *restrict m,
+			 const struct timespec *restrict t)
+{
+	return said_in_c11(pthread_cond_timedwait(COND(c), MUTEX(m), t));
+}
+
+HOOKED int cnd_signal(cnd_t *c)
+{
+	return said_in_c11(pthread_cond_signal(COND(c)));
+}
+
+HOOKED int cnd_broadcast(cnd_t *c)
+{
+	return said_in_c11(pthread_cond_broadcast(COND(c)));
+}
+
+HOOKED void cnd_destroy(cnd_t *c)
+{
+	pthread_cond_destroy(COND(c));
+}
+
+HOOKED void call_once(once_flag *flag, void (*fn)(void))
+{
+	if (locks_ours())
+		once_run((pthread_once_t *)flag, fn);
+	else
+		REAL(call_once)(flag, fn);
+}
