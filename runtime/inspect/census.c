@@ -82,6 +82,14 @@ static bool let_go(struct coro *c)
 		memory_order_acquire);
 }
 
+static void measure(struct coro *c, char *sp, struct census_entry *e)
+{
+	char *top = c->stack_start;
+
+	if (e->stack_asked && sp > c->stack.low && sp < top)
+		e->stack_deep = (size_t)(top - sp);
+}
+
 static void walk_suspended(struct coro *c, struct census_entry *e)
 {
 	struct arch_regs regs;
@@ -89,8 +97,7 @@ static void walk_suspended(struct coro *c, struct census_entry *e)
 	memset(&regs, 0, sizeof(regs));
 	arch_context_regs(c->sp, &regs);
 	backtrace_walk(&regs, false, &c->stack, &e->trace);
-	if ((char *)c->sp > c->stack.low && (char *)c->sp < c->stack.top)
-		e->stack_deep = (size_t)(c->stack.top - (char *)c->sp);
+	measure(c, c->sp, e);
 }
 
 /* N2. relaxed: a torn view is found out afterwards. */
@@ -109,8 +116,8 @@ static void walk_asleep(struct coro *c, struct census_entry *e)
 	if (atomic_load_explicit(&c->asleep.pc, memory_order_relaxed) != regs.pc ||
 	    atomic_load_explicit(&c->asleep.sp, memory_order_relaxed) != regs.sp)
 		e->trace.depth = 0;
-	else if ((char *)regs.sp > c->stack.low && (char *)regs.sp < c->stack.top)
-		e->stack_deep = (size_t)(c->stack.top - (char *)regs.sp);
+	else
+		measure(c, (char *)regs.sp, e);
 }
 
 /* What one may read without holding it. It may change as we read: then some

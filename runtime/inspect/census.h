@@ -27,7 +27,7 @@ struct census_entry {
 	int tid;		/* kernel thread it is bound to, or 0 */
 	struct worker *worker;	/* that ran it last, or NULL */
 	size_t stack_asked;	/* bytes the program asked for, 0: a thread */
-	size_t stack_deep;	/* from the top to where it stands, 0: unknown */
+	size_t stack_deep;	/* its frames, 0: unknown */
 	size_t stack_touched;	/* bytes of memory behind it */
 	struct backtrace trace;	/* depth 0: none */
 };
