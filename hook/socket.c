@@ -430,6 +430,19 @@ struct accept_arg {
 	struct coro *me;
 };
 
+/* What never will be readable because it is no listener: 1 to let accept say
+ * so, or -EAGAIN to wait. */
+static long not_listening(int fd)
+{
+	int listens = 0;
+	socklen_t len = sizeof(listens);
+
+	if (sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_ACCEPTCONN, &listens,
+		     &len) != 0)
+		return 1;
+	return listens ? -EAGAIN : 1;
+}
+
 static long try_accept(int fd, const void *arg)
 {
 	const struct accept_arg *a = arg;
@@ -444,8 +457,8 @@ static long try_accept(int fd, const void *arg)
 	lock(l);
 	r = sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8);
 	if (r == 0)
-		r = -EAGAIN;
-	else if (r > 0)
+		r = not_listening(fd);
+	if (r > 0)
 		r = sys_call(SYS_accept4, fd, a->addr, a->len, a->flags);
 	unlock(l);
 	if (!sure)

@@ -38,6 +38,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -181,6 +182,16 @@ static inline void nap_us(long us)
 	struct timespec t = {us / 1000000, us % 1000000 * 1000};
 
 	nanosleep(&t, NULL);
+}
+
+/* Time for another thread to get to its wait. Many short naps rather than a
+ * long one: on a busy machine each takes its turn, and so do the others. */
+static inline void settle(void)
+{
+	for (int i = 0; i < 10; i++) {
+		nap_us(2000);
+		sched_yield();
+	}
 }
 
 static inline long long now_ns(clockid_t clock)

@@ -14,20 +14,9 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/socket.h>
-
-/* Many short naps rather than a long one: on a busy machine each takes its
- * turn, and so do the others. */
-static inline void settle(void)
-{
-	for (int i = 0; i < 10; i++) {
-		nap_us(2000);
-		sched_yield();
-	}
-}
 
 static inline bool stream_pair(int pair[2])
 {
