@@ -530,6 +530,7 @@ HOOKED int sigaltstack(const stack_t *ss, stack_t *old)
 			return (int)gate_errno(-ENOMEM);
 		else
 			t->altstack = *ss;
+		me->altstack = t->altstack.ss_sp != NULL;
 	}
 	return 0;
 }

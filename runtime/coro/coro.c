@@ -239,7 +239,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->fd = -1;
 	c->since = 0;
 	c->trimmed = false;
-	c->vforked = false;
+	c->altstack = c->vforked = false;
 	c->tid = 0;
 	c->vtid = new_tid();
 	c->thread = NULL;

@@ -99,6 +99,7 @@ struct coro {
 	} asleep;
 	char name[16];
 	bool trimmed;		/* unused stack given back since it last ran */
+	bool altstack;		/* it has asked for an alternate stack */
 	bool vforked;		/* a child of vfork runs in our memory, as us */
 	int tid;		/* kernel thread it is bound to, or 0 */
 	int vtid;		/* what gettid() says: the same for all its life */

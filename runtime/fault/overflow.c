@@ -65,12 +65,14 @@ static void tell(const struct hit *h, const struct coro *me, const void *uctx)
 	static struct backtrace trace;		/* one report at a time */
 	static char text[4096];
 	const struct coro *c = h->owner;
+	bool whole = c->stack.asked % (1 << 20) == 0;
 	char whose[64], who[64], size[32], want[32];
 	struct arch_regs regs;
 
 	title(c, whose, sizeof(whose));
 	census_bytes(c->stack.asked, size);
-	census_bytes(c->stack.asked * 2, want);
+	snprintf(want, sizeof(want), "%zu%c",
+		 c->stack.asked * 2 >> (whole ? 20 : 10), whole ? 'M' : 'K');
 	if (c == me)
 		cogo_warn("stack overflow: %s ran over its stack of %s",
 			  whose, size);
@@ -87,10 +89,10 @@ static void tell(const struct hit *h, const struct coro *me, const void *uctx)
 		report("  %s is what --stack (COGO_STACK) says; give it more, "
 		       "%s say\n", size, want);
 	else
-		report("  to give every coroutine more: cogo-run --stack %zuK, "
-		       "or COGO_STACK=%zuK; the program itself asks by "
+		report("  to give every coroutine more: cogo-run --stack %s, or "
+		       "COGO_STACK=%s; the program itself asks by "
 		       "pthread_attr_setstacksize, or by its limit (ulimit -s)\n",
-		       c->stack.asked * 2 / 1024, c->stack.asked * 2 / 1024);
+		       want, want);
 	arch_regs_from_ucontext(uctx, &regs);
 	backtrace_walk(&regs, true, me ? &me->stack : NULL, &trace);
 	backtrace_print(&trace, text, sizeof(text));

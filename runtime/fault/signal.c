@@ -471,7 +471,13 @@ static void wrapper(int sig, siginfo_t *info, void *uctx)
 	if (info->si_code > 0 && info->si_code != SI_KERNEL &&
 	    (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
 	     sig == SIGTRAP)) {
-		overflow_check(info, uctx);
+		/* Where the program gave it no other stack to run on, its
+		 * handler would not have been called. */
+		if (overflow_check(info, uctx) && !(me && me->altstack &&
+						    act.flags & SA_ONSTACK)) {
+			signal_disown(sig);
+			return;
+		}
 		goto direct;
 	}
 	if (me && me->in_runtime) {
