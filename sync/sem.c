@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sync/sem.c - a count that can be waited for.
+ *
+ * P1  a waiter counts itself in the step that finds no token, under the lock of
+ *     the bucket, and then joins the queue; so a token given after that comes
+ *     with a wake.
+ * P2  it stays counted until it has a token or gives up. Whoever gives tokens
+ *     meanwhile looks for somebody to wake, perhaps in vain.
+ * P3  the step that adds the token is the giver's last touch of *s. */
+#include "sync/sem.h"
+#include "sched/ready.h"
+#include "wait/lot.h"
+#include <errno.h>
+
+#define VALUE	0xffffffffu
+#define WAITER	(1ull << 32)
+
+/* acq_rel: the taker sees what the giver did before. */
+static bool swap(struct sem *s, uint64_t *was, uint64_t to)
+{
+	return atomic_compare_exchange_weak_explicit(&s->word, was, to,
+						     memory_order_acq_rel,
+						     memory_order_relaxed);
+}
+
+static uint64_t look(struct sem *s)
+{
+	return atomic_load_explicit(&s->word, memory_order_relaxed);
+}
+
+static bool take(struct sem *s, uint64_t counted)
+{
+	uint64_t w = look(s);
+
+	while (w & VALUE)
+		if (swap(s, &w, w - 1 - counted))
+			return true;
+	return false;
+}
+
+bool sem_try_take(struct sem *s)
+{
+	return take(s, 0);
+}
+
+/* Under the lock of the bucket: a token, or counted (P1). */
+static bool take_or_count(struct sem *s, uint64_t counted)
+{
+	uint64_t w = look(s);
+
+	for (;;) {
+		if (w & VALUE) {
+			if (swap(s, &w, w - 1 - counted))
+				return true;
+		} else if (counted || swap(s, &w, w + WAITER)) {
+			return false;
+		}
+	}
+}
+
+int sem_take(struct sem *s, cogo_time deadline)
+{
+	uint64_t counted = 0;
+	struct lot_bucket *b;
+	int r;
+
+	for (;;) {
+		if (take(s, counted))
+			return 0;
+		b = lot_lock(s);
+		if (take_or_count(s, counted)) {
+			lot_unlock(b);
+			return 0;
+		}
+		counted = WAITER;
+		r = lot_park(b, s, 1, deadline, WHY_SEM);
+		if (r == 0)
+			continue;
+		/* A token given in this moment is not lost on us: its giver
+		 * claimed somebody else, or nobody, and it is there to take. */
+		atomic_fetch_sub_explicit(&s->word, WAITER, memory_order_relaxed);
+		return r;
+	}
+}
+
+int sem_give(struct sem *s)
+{
+	uint64_t w = look(s);
+
+	do {
+		if ((w & VALUE) >= SEM_MOST)
+			return -EOVERFLOW;
+	} while (!swap(s, &w, w + 1));
+	return w >= WAITER;
+}
+
+void sem_wake(const struct sem *s)
+{
+	struct coro_list woken = { 0 };
+	struct lot_bucket *b = lot_lock(s);
+
+	lot_claim(b, s, 1, 1, &woken);
+	lot_unlock(b);
+	if (woken.n)
+		ready(woken.head);
+}
