@@ -27,6 +27,7 @@
 #include "hook/gate.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
+#include "hook/thread/kernel.h"
 #include "mem/slab.h"
 #include "mem/tls.h"
 #include "sched/block.h"
@@ -143,6 +144,7 @@ static void end(struct thread *t)
 	if (me->tp)
 		tls_call_destructors();
 	thread_run_destructors();
+	kernel_thread_end(me);
 	/* From here on nothing of the program's runs on this coroutine. */
 	door_enter(me);
 	signal_set_mask(me, ~(sigbits)0);
