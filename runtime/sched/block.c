@@ -111,6 +111,13 @@ void block_unbind(struct coro *me)
 	}
 }
 
+void block_keep(struct coro *me)
+{
+	/* A kernel thread of the program's is its own already. */
+	if (me->kind == CORO_KIND_CORO && me->worker)
+		me->worker->kept = true;
+}
+
 long on_worker(struct coro *me, long (*fn)(void *), void *arg)
 {
 	struct worker *w = me->worker;

@@ -4,6 +4,9 @@
  * block_enter / block_exit	around a call that may sleep in the kernel: the
  *				slot goes to another worker at once
  * block_bind / block_unbind	this coroutine keeps its kernel thread meanwhile
+ * block_keep			… for good: what it is about to change is the
+ *				kernel thread's own (its processors, its
+ *				namespaces), and nobody else shall run there
  * on_worker			a call that must see the worker's own stack and
  *				thread pointer, because libc or the kernel take
  *				them for the thread's identity */
@@ -20,6 +23,8 @@ void block_exit(struct coro *me);
 
 void block_bind(struct coro *me);
 void block_unbind(struct coro *me);
+/* In the middle of a bind, which then never ends. */
+void block_keep(struct coro *me);
 
 /* fn(arg) on the worker's own stack with its own thread pointer; hooks inside
  * behave as on a plain kernel thread. On one, just fn(arg). */

@@ -377,7 +377,7 @@ void loop(struct worker *w)
 {
 	struct coro *c;
 
-	for (;;) {
+	while (likely(!w->kept)) {
 		c = find_work(w);
 		loop_switch(w, w->root, c, PARTING_NONE);
 		while (w->parting == PARTING_CALL) {
@@ -387,4 +387,9 @@ void loop(struct worker *w)
 			loop_switch(w, w->root, c, PARTING_NONE);
 		}
 	}
+	/* The coroutine that kept it has ended. */
+	while ((c = runq_pop(&w->runq)))
+		ready_global(c);
+	wake_worker();
+	worker_retire(w);
 }

@@ -5,8 +5,9 @@
 
 #include "sched/worker.h"
 
-/* Runs coroutines for ever. On the worker's own stack. */
-_Noreturn void loop(struct worker *w);
+/* Runs coroutines, for ever but for a worker that retires. On the worker's own
+ * stack. */
+void loop(struct worker *w);
 
 /* The next coroutine to run without asking anybody, or NULL: then the
  * worker's own stack must look around. The worker's stack or its coroutine's. */

@@ -69,7 +69,8 @@ static void make_wanted(void)
 {
 	if (!atomic_exchange_explicit(&monitor.wanted, 0, memory_order_acq_rel))
 		return;
-	if (atomic_load_explicit(&sched.nworkers, memory_order_relaxed) >=
+	if (atomic_load_explicit(&sched.nworkers, memory_order_relaxed) -
+		    atomic_load_explicit(&sched.gone, memory_order_relaxed) >=
 	    MONITOR_MOST_WORKERS) {
 		if (!monitor.limit_said)
 			cogo_warn("%d kernel threads are blocked at once, and "

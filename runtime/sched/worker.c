@@ -6,6 +6,11 @@
 #include "coro/self.h"
 #include "sched/loop.h"
 #include <errno.h>
+#include <signal.h>
+
+/* Kernel threads that sleep for good because each is different; more of them
+ * end. */
+#define RETIRED_MOST 64
 
 struct sched sched;
 static worker_start_fn start_thread;
@@ -40,33 +45,86 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+/* The place of a worker that is gone, for w. */
+static bool take_place(struct worker *w)
+{
+	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
+
+	if (!atomic_load_explicit(&sched.gone, memory_order_relaxed))
+		return false;
+	for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++) {
+		struct worker *nobody = NULL;
+
+		w->index = i;
+		/* release: whoever walks the workers finds this one whole. */
+		if (atomic_compare_exchange_strong_explicit(
+			    &sched.workers[i], &nobody, w, memory_order_release,
+			    memory_order_relaxed)) {
+			atomic_fetch_sub_explicit(&sched.gone, 1,
+						  memory_order_relaxed);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool make_place(struct worker *w)
+{
+	w->index = atomic_fetch_add_explicit(&sched.nworkers, 1,
+					     memory_order_relaxed);
+	if (w->index >= WORKERS_MAX) {
+		atomic_fetch_sub_explicit(&sched.nworkers, 1,
+					  memory_order_relaxed);
+		return false;
+	}
+	/* release: as above. */
+	atomic_store_explicit(&sched.workers[w->index], w, memory_order_release);
+	return true;
+}
+
 int worker_add(bool slot)
 {
-	uint32_t i;
 	struct worker *w = sys_map(sizeof(*w));
 	int r;
 
 	if (!w)
 		return -ENOMEM;
-	i = atomic_fetch_add_explicit(&sched.nworkers, 1, memory_order_relaxed);
-	if (i >= WORKERS_MAX) {
-		r = -EAGAIN;
-		goto take_back;
-	}
-	w->index = i;
 	atomic_store_explicit(&w->slot, slot, memory_order_relaxed);
-	/* release: whoever walks the workers finds this one whole. */
-	atomic_store_explicit(&sched.workers[i], w, memory_order_release);
+	if (!take_place(w) && !make_place(w)) {
+		sys_unmap(w, sizeof(*w));
+		return -EAGAIN;
+	}
 	r = worker_start_thread(worker_main, w);
 	if (r == 0)
 		return 0;
 	/* Nobody runs it: it stays listed, with an empty queue and no slot. */
 	atomic_store_explicit(&w->slot, false, memory_order_relaxed);
 	return r;
-take_back:
-	atomic_fetch_sub_explicit(&sched.nworkers, 1, memory_order_relaxed);
-	sys_unmap(w, sizeof(*w));
-	return r;
+}
+
+void worker_retire(struct worker *w)
+{
+	static _Atomic uint32_t asleep;
+	static _Atomic uint32_t never;
+	uint64_t all = ~(uint64_t)0 & ~((uint64_t)3 << 31);
+
+	/* What arrives is for the program's threads. */
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof(all));
+	/* A child that asked for a signal when its parent ends has the kernel
+	 * thread that forked for its parent. */
+	if (w->has_children ||
+	    atomic_fetch_add_explicit(&asleep, 1, memory_order_relaxed) <
+		    RETIRED_MOST)
+		for (;;)
+			sys_futex_wait(&never, 0, COGO_FOREVER);
+	atomic_store_explicit(&w->current, NULL, memory_order_relaxed);
+	w->tid = 0;
+	/* Its memory stays: somebody may be looking at it. */
+	atomic_store_explicit(&sched.workers[w->index], NULL,
+			      memory_order_release);
+	atomic_fetch_add_explicit(&sched.gone, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&sched.threads, 1, memory_order_relaxed);
+	coro_put_thread(w->root);
 }
 
 void worker_doze(struct worker *w, cogo_time deadline)
@@ -92,6 +150,7 @@ void sched_fork_child(void)
 				      memory_order_relaxed);
 	atomic_store_explicit(&sched.threads, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nworkers, 0, memory_order_relaxed);
+	atomic_store_explicit(&sched.gone, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.slots, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nidle, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nspare, 0, memory_order_relaxed);

@@ -8,8 +8,9 @@
  * joins the spares. Nothing else is taken from it, and nothing it has is out
  * of the others' reach: they steal from its queue, run its timers, poll.
  *
- * A kernel thread that ever ran a coroutine never exits (PR_SET_PDEATHSIG and
- * io_uring requests of its coroutines would fire with it). */
+ * A kernel thread that ever ran a coroutine does not exit (PR_SET_PDEATHSIG and
+ * io_uring requests of its coroutines would fire with it), but for those that a
+ * coroutine has kept for itself, in numbers: see worker_retire. */
 #ifndef COGO_SCHED_WORKER_H
 #define COGO_SCHED_WORKER_H
 
@@ -38,6 +39,8 @@ struct worker {
 	_Atomic bool idle;	/* on the list of idle workers */
 	_Atomic uint32_t doze;	/* futex: 1 asleep */
 	_Atomic(struct coro *) current;	/* for those who look in */
+	bool kept;		/* owner: see block_keep */
+	bool has_children;	/* owner: made while this thread was current */
 	struct worker *next;	/* idle or spare list; under sched.lock */
 	bool spinning;		/* owner; set by a waker before it wakes us */
 	int tid;
@@ -64,7 +67,8 @@ struct sched {
 	struct coro_list global;	/* under lock */
 
 	_Atomic uint32_t threads;	/* kernel threads made for the runtime */
-	_Atomic uint32_t nworkers;
+	_Atomic uint32_t nworkers;	/* … that ever were; some are gone */
+	_Atomic uint32_t gone;		/* whose places are free again */
 	_Atomic(struct worker *) workers[WORKERS_MAX];
 	bool started;
 };
@@ -79,6 +83,11 @@ void worker_use(worker_start_fn start);
  * coroutine. 0 or -errno. */
 int worker_add(bool slot);
 int worker_start_thread(void *(*entry)(void *), void *arg);
+
+/* The coroutine that had w to itself is no more, and w is fit for nobody else:
+ * it sleeps for good, or ends if there are many like it. When this returns, the
+ * kernel thread shall end. Owner only. */
+void worker_retire(struct worker *w);
 
 /* In the child of a fork: no worker, no work. */
 void sched_fork_child(void);
