@@ -195,7 +195,9 @@ size_t stack_trim(const struct stack *s, const void *below)
 	uintptr_t from = (uintptr_t)s->low + s->guard;
 	uintptr_t to = (uintptr_t)below & ~(uintptr_t)(PAGE_SIZE - 1);
 
-	if (!s->pool || to <= from)
+	/* Who is parked may be on another stack altogether (makecontext, a
+	 * borrowed one). */
+	if (!s->pool || to <= from || to > (uintptr_t)s->top)
 		return 0;
 	sys_call(SYS_madvise, from, to - from, MADV_DONTNEED);
 	return to - from;
