@@ -403,6 +403,7 @@ static int wait_for(struct coro *me, sigbits set, siginfo_t *info,
 			break;
 		r = wait_in_kernel(set, info, deadline);
 		if (r == SIG_KICK) {
+			signal_run_kick();
 			r = gate_interrupted(me, restart);
 			if (r == 0)
 				continue;

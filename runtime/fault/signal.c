@@ -55,6 +55,7 @@ static struct {
 	const char *taken;
 } own[NSIG_KERNEL + 1];		/* under actions_lock */
 static _Atomic uint32_t router_word;
+static _Atomic(void (*)(void)) kick_act;
 static void (*cancel_act)(struct coro *);
 
 /* The kernel's struct sigaction, which is not libc's. */
@@ -525,6 +526,20 @@ direct:
 	me->worker->kernel_mask = before;
 }
 
+void signal_on_kick(void (*act)(void))
+{
+	/* release: pairs with the acquire below. */
+	atomic_store_explicit(&kick_act, act, memory_order_release);
+}
+
+void signal_run_kick(void)
+{
+	void (*act)(void) = atomic_load_explicit(&kick_act, memory_order_acquire);
+
+	if (act)
+		act();
+}
+
 /* Somebody wants this kernel thread's attention. */
 static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx UNUSED)
 {
@@ -532,8 +547,14 @@ static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx UNUSED)
 	int saved = errno;
 	bool restart;
 
+	/* First: it is meant for this kernel thread, and a handler may come back
+	 * on another. */
+	signal_run_kick();
 	if (me && !me->in_runtime && me->kind != CORO_KIND_ROOT &&
 	    atomic_load_explicit(&me->interrupt, memory_order_relaxed)) {
+		/* A handler may park, and this kernel thread go on to others:
+		 * not with the kick blocked. */
+		kernel_mask(SIG_UNBLOCK, SIGBIT(SIG_KICK), NULL);
 		signal_deliver(me, &restart);
 		if (cancel_act &&
 		    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==

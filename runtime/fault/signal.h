@@ -71,6 +71,13 @@ int signal_deliver(struct coro *me, bool *ret_restart);
  * it runs on for a moment. */
 void signal_kick(struct coro *c);
 
+/* What to do first on every kernel thread that is kicked, whatever for: one
+ * function, for credentials. In a signal handler, on whatever stack and thread
+ * pointer: system calls alone. */
+void signal_on_kick(void (*act)(void));
+/* The same, for who has taken SIG_KICK by waiting for it. */
+void signal_run_kick(void);
+
 /* Asynchronous cancellation: what to do, in a handler on top of the program's
  * own code, with a coroutine that wants to be told at any moment. */
 void signal_on_cancel(void (*act)(struct coro *me));
