@@ -6,11 +6,12 @@
  * arguments is not always libc's. The rest is the kernel's, but for the few
  * that ask who the thread is. */
 #include "base/sys.h"
+#include "hook/fork.h"
 #include "hook/futex.h"
 #include "hook/gate.h"
+#include "hook/ident.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
-#include "mem/tls.h"
 #include "sched/block.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +19,8 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -152,16 +155,54 @@ static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 		return wait4((pid_t)a[0], (int *)a[1], (int)a[2],
 			     (struct rusage *)a[3]);
 	case SYS_gettid:
-		return me->tp && me->kind == CORO_KIND_CORO && !me->bound
-			       ? tls_tid(me->tp) : sys_gettid();
+		return gettid();
+#ifdef SYS_fork
+	case SYS_fork:
+	case SYS_vfork:	/* whose child would return into our caller's frame */
+		return _Fork();
+#endif
+	case SYS_clone:
+		*ret_known = fork_is_one(a);
+		return *ret_known ? fork_by_clone(a) : 0;
 	case SYS_futex:
 		return gate_return(futex_call(
 			me, (uint32_t *)a[0], (int)a[1], (uint32_t)a[2],
 			(const struct timespec *)a[3], (uint32_t *)a[4],
 			(uint32_t)a[5]));
+	case SYS_tgkill:
+		return tgkill((pid_t)a[0], (pid_t)a[1], (int)a[2]);
+	case SYS_tkill:
+		return tgkill(getpid(), (pid_t)a[0], (int)a[1]);
+	case SYS_waitid:
+		*ret_known = !a[4];	/* libc's has no usage to give */
+		return a[4] ? 0 : waitid((idtype_t)a[0], (id_t)a[1],
+					 (siginfo_t *)a[2], (int)a[3]);
+	case SYS_execve:
+		return execve((const char *)a[0], (char *const *)a[1],
+			      (char *const *)a[2]);
+	case SYS_execveat:
+		return execveat((int)a[0], (const char *)a[1],
+				(char *const *)a[2], (char *const *)a[3],
+				(int)a[4]);
+	case SYS_exit_group:
+		_exit((int)a[0]);
+	case SYS_prctl:
+		return prctl((int)a[0], a[1], a[2], a[3], a[4]);
+	case SYS_setpriority:
+		return setpriority((__priority_which_t)a[0], (id_t)a[1],
+				   (int)a[2]);
+	case SYS_sched_setscheduler:
+		return sched_setscheduler((pid_t)a[0], (int)a[1],
+					  (const struct sched_param *)a[2]);
+	case SYS_sched_setparam:
+		return sched_setparam((pid_t)a[0],
+				      (const struct sched_param *)a[1]);
+	case SYS_sched_setaffinity:
+		return sched_setaffinity((pid_t)a[0], (size_t)a[1],
+					 (const cpu_set_t *)a[2]);
 	default:
-		*ret_known = false;
-		return 0;
+		*ret_known = ident_changes_thread(nr);
+		return *ret_known ? ident_call(nr, a) : 0;
 	}
 }
 

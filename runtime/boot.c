@@ -215,6 +215,7 @@ static void begin_afresh(struct coro *me, bool libc_forked)
 	monitor_fork_child();
 	report_fork_child();
 	lot_fork_child();
+	signal_fork_child();
 	atomic_store_explicit(&running, false, memory_order_relaxed);
 }
 

@@ -57,5 +57,10 @@ void go_exit(void)
 	if (me->tp)
 		tls_free_specific(me->tp);
 	door_enter(me);
+	/* Alone on its kernel thread since a fork: that is the process's first,
+	 * whose end would leave a zombie of it. Others go on. */
+	if (me->kind == CORO_KIND_THREAD)
+		for (;;)
+			park_until(me, WHY_NOTHING, COGO_FOREVER);
 	park_exit(me);
 }

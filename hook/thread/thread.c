@@ -84,6 +84,17 @@ void thread_leaves_main(void)
 	atomic_store_explicit(&main_left, true, memory_order_seq_cst);
 }
 
+/* Who forked is the child's only thread, and its last. Unless it is main it
+ * counts among the others, as if main had left. */
+void thread_fork_child(bool first)
+{
+	if (!first)
+		atomic_store_explicit(&main_left, true, memory_order_relaxed);
+	atomic_store_explicit(
+		&others, atomic_load_explicit(&main_left, memory_order_relaxed),
+		memory_order_relaxed);
+}
+
 static pthread_key_t main_key;
 
 /* Main's thread-specific data goes after its cleanups; in the last round

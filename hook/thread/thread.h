@@ -49,6 +49,9 @@ _Noreturn void thread_unwind(struct thread *t, void *result);
 /* Once, on the main thread, at load. */
 void thread_load(void);
 
+/* In the child of a fork. first: the caller was its process's first thread. */
+void thread_fork_child(bool first);
+
 /* A kernel thread is about to end by pthread_exit: if it is main, the process
  * ends with the last thread. */
 void thread_leaves_main(void);

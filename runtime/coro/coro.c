@@ -27,9 +27,6 @@
 #include <signal.h>
 #include <string.h>
 
-/* Above any id the kernel gives (4194304 at most), below 2^30, which libc's
- * lock words leave room for. */
-#define FIRST_TID	4194305
 #define LAST_TID	((1 << 30) - 1)
 
 #define STAGGER		64
@@ -102,7 +99,7 @@ struct coro *coro_of_thread(uintptr_t thread)
 
 void coro_init(void)
 {
-	tids = FIRST_TID;
+	tids = CORO_FIRST_TID;
 }
 
 static int new_tid(void)
@@ -110,7 +107,7 @@ static int new_tid(void)
 	uint32_t t = atomic_fetch_add_explicit(&tids, 1, memory_order_relaxed);
 
 	if (t >= LAST_TID)	/* 10^9 coroutines later: begin again */
-		atomic_store_explicit(&tids, FIRST_TID, memory_order_relaxed);
+		atomic_store_explicit(&tids, CORO_FIRST_TID, memory_order_relaxed);
 	return (int)t;
 }
 
@@ -239,7 +236,8 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->fd = -1;
 	c->since = 0;
 	c->trimmed = false;
-	c->altstack = c->vforked = false;
+	c->altstack = false;
+	c->vforked = 0;
 	c->tid = 0;
 	c->vtid = new_tid();
 	c->thread = NULL;
@@ -294,7 +292,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->fd = -1;
 	c->since = 0;
 	c->tid = c->vtid = sys_gettid();
-	c->vforked = false;
+	c->vforked = 0;
 	c->thread = NULL;
 	c->user = NULL;
 	memset(c->name, 0, sizeof(c->name));
@@ -328,6 +326,30 @@ long coro_each(long (*fn)(struct coro *, void *), void *arg)
 	struct each e = { fn, arg };
 
 	return slab_each(&coros, each_one, &e);
+}
+
+struct by_tid {
+	int tid;
+	struct coro *found;
+};
+
+static long has_tid(struct coro *c, void *arg)
+{
+	struct by_tid *b = arg;
+	uint32_t s = atomic_load_explicit(&c->state, memory_order_acquire);
+
+	if (c->vtid != b->tid || s == CORO_FREE || s == CORO_DONE)
+		return 0;
+	b->found = c;
+	return 1;
+}
+
+struct coro *coro_of_tid(int tid)
+{
+	struct by_tid b = { tid, NULL };
+
+	coro_each(has_tid, &b);
+	return b.found;
 }
 
 struct coro_registry coro_registry(void)

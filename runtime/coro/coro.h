@@ -100,7 +100,7 @@ struct coro {
 	char name[16];
 	bool trimmed;		/* unused stack given back since it last ran */
 	bool altstack;		/* it has asked for an alternate stack */
-	bool vforked;		/* a child of vfork runs in our memory, as us */
+	uint8_t vforked;	/* children of vfork run in our memory, as us */
 	int tid;		/* kernel thread it is bound to, or 0 */
 	int vtid;		/* what gettid() says: the same for all its life */
 
@@ -221,6 +221,12 @@ uint32_t coro_peak(void);
 
 /* The coroutine whose pthread_t this is, or NULL. Any thread. */
 struct coro *coro_of_thread(uintptr_t thread);
+
+/* Ids for coroutines are above any that the kernel gives (4194304 at most),
+ * below 2^30, which libc's lock words leave room for. */
+#define CORO_FIRST_TID	4194305
+/* The coroutine that gettid() tells this of, or NULL. Walks them all. */
+struct coro *coro_of_tid(int tid);
 
 void coro_fork_lock(void);
 void coro_fork_unlock(void);

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/exec.c - another program in our place, or beside us, and the end.
+ *
+ * exec needs nothing from us: the kernel ends every other thread, whatever it
+ * does, and the mask of the kernel thread is the coroutine's while it runs. Our
+ * descriptors are closed by it. What these hooks are for is COGO_NO_INHERIT:
+ * programs started by this one shall not find us in their environment. We take
+ * ourselves out of it once, at load, which covers system() and whatever else
+ * libc starts by itself; and we look at the environments that the program hands
+ * over, since it may have made them from a copy.
+ *
+ * All of it may run in a child of vfork, in the parent's memory: nothing is
+ * allocated, nothing is noted down. */
+#include "base/conf.h"
+#include "base/sys.h"
+#include "boot.h"
+#include "hook/call.h"
+#include "hook/fork.h"
+#include "hook/real.h"
+#include "inspect/report.h"
+#include <alloca.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PRELOAD	"LD_PRELOAD="
+#define PREFIX	"COGO_"
+#define LIBRARY	"libcogo.so"
+
+/* An environment on the stack up to this; a larger one in memory of its own. */
+#define ON_STACK (16 << 10)
+
+static bool is_preload(const char *entry)
+{
+	return strncmp(entry, PRELOAD, strlen(PRELOAD)) == 0;
+}
+
+static bool is_setting(const char *entry)
+{
+	return strncmp(entry, PREFIX, strlen(PREFIX)) == 0;
+}
+
+/* The next element of a list as ld.so reads it; its length, 0 at the end. */
+static size_t next_library(const char **at)
+{
+	*at += strspn(*at, ": ");
+	return strcspn(*at, ": ");
+}
+
+static bool is_us(const char *path, size_t n)
+{
+	const char *name = path + n;
+
+	while (name > path && name[-1] != '/')
+		name--;
+	return strncmp(name, LIBRARY, strlen(LIBRARY)) == 0;
+}
+
+static bool names_us(const char *entry)
+{
+	size_t n;
+
+	for (const char *at = entry + strlen(PRELOAD); (n = next_library(&at));
+	     at += n)
+		if (is_us(at, n))
+			return true;
+	return false;
+}
+
+/* Writes the entry without us to `to`, which may be the entry itself. Whether
+ * anything is left. */
+static bool without_us(const char *entry, char *to)
+{
+	const char *at = entry + strlen(PRELOAD);
+	char *start, *out;
+	size_t n;
+
+	memmove(to, PRELOAD, strlen(PRELOAD));
+	start = out = to + strlen(PRELOAD);
+	for (; (n = next_library(&at)); at += n) {
+		if (is_us(at, n))
+			continue;
+		if (out > start)
+			*out++ = ':';
+		memmove(out, at, n);
+		out += n;
+	}
+	*out = 0;
+	return out > start;
+}
+
+static bool mentions_us(const char *entry)
+{
+	return is_setting(entry) || (is_preload(entry) && names_us(entry));
+}
+
+/* The bytes that a copy of env without us needs; 0 when it does not mention
+ * us. */
+static size_t copy_size(char *const env[])
+{
+	size_t size = sizeof(char *);
+	bool found = false;
+
+	for (; *env; env++) {
+		size += sizeof(char *);
+		if (!mentions_us(*env))
+			continue;
+		found = true;
+		if (is_preload(*env))
+			size += strlen(*env) + 1;
+	}
+	return found ? size : 0;
+}
+
+static char **copy_without_us(char *const env[], char **to)
+{
+	char **out = to;
+	char *text;
+	size_t n = 1;
+
+	for (char *const *e = env; *e; e++)
+		n++;
+	text = (char *)(to + n);
+	for (; *env; env++) {
+		if (is_setting(*env))
+			continue;
+		*out = *env;
+		if (is_preload(*env) && names_us(*env)) {
+			if (!without_us(*env, text))
+				continue;
+			*out = text;
+			text += strlen(text) + 1;
+		}
+		out++;
+	}
+	*out = NULL;
+	return to;
+}
+
+/* env, or a copy without us if it should be: a macro, since the copy is in the
+ * caller's frame. A failed exec loses what a large one took. */
+#define CLEAN(env) __extension__ ({					\
+	char *const *clean_ = (env);					\
+	size_t size_ = conf.no_inherit && clean_ ? copy_size(clean_) : 0; \
+	void *room_ = NULL;						\
+	if (size_)							\
+		room_ = size_ <= ON_STACK ? alloca(size_) : sys_map(size_); \
+	if (room_)							\
+		clean_ = copy_without_us(clean_, room_);		\
+	(char **)clean_;						\
+})
+
+/* In place: main's own envp is this array too. */
+__attribute__((constructor)) static void do_not_inherit(void)
+{
+	char **out = environ;
+
+	boot_load();
+	if (!conf.no_inherit || !environ)
+		return;
+	for (char **e = environ; *e; e++) {
+		if (is_setting(*e) ||
+		    (is_preload(*e) && names_us(*e) && !without_us(*e, *e)))
+			continue;
+		*out++ = *e;
+	}
+	*out = NULL;
+}
+
+/* exec */
+
+HOOKED int execve(const char *path, char *const argv[], char *const env[])
+{
+	return REAL(execve)(path, argv, CLEAN(env));
+}
+
+HOOKED int execv(const char *path, char *const argv[])
+{
+	return execve(path, argv, environ);
+}
+
+HOOKED int execvpe(const char *file, char *const argv[], char *const env[])
+{
+	return REAL(execvpe)(file, argv, CLEAN(env));
+}
+
+HOOKED int execvp(const char *file, char *const argv[])
+{
+	return execvpe(file, argv, environ);
+}
+
+HOOKED int fexecve(int fd, char *const argv[], char *const env[])
+{
+	return REAL(fexecve)(fd, argv, CLEAN(env));
+}
+
+HOOKED int execveat(int dir, const char *path, char *const argv[],
+		    char *const env[], int flags)
+{
+	return REAL(execveat)(dir, path, argv, CLEAN(env), flags);
+}
+
+/* Before the NULL, which may be the first. */
+static NOINLINE size_t count(const char *first, va_list ap)
+{
+	size_t n = 0;
+
+	for (; first; first = va_arg(ap, const char *))
+		n++;
+	return n;
+}
+
+/* The arguments of execl and its like as an array in the caller's frame; ap
+ * stands behind their NULL then. */
+#define COLLECT(first, ap, argv)					\
+	do {								\
+		va_list all_;						\
+		size_t n_;						\
+		va_start(all_, first);					\
+		n_ = count(first, all_);				\
+		va_end(all_);						\
+		(argv) = alloca((n_ + 1) * sizeof(char *));		\
+		(argv)[0] = (char *)(uintptr_t)(first);			\
+		for (size_t i_ = 1; i_ <= n_; i_++)			\
+			(argv)[i_] = va_arg(ap, char *);		\
+	} while (0)
+
+HOOKED int execl(const char *path, const char *first, ...)
+{
+	char **argv;
+	va_list ap;
+
+	va_start(ap, first);
+	COLLECT(first, ap, argv);
+	va_end(ap);
+	return execve(path, argv, environ);
+}
+
+HOOKED int execlp(const char *file, const char *first, ...)
+{
+	char **argv;
+	va_list ap;
+
+	va_start(ap, first);
+	COLLECT(first, ap, argv);
+	va_end(ap);
+	return execvpe(file, argv, environ);
+}
+
+HOOKED int execle(const char *path, const char *first, ...)
+{
+	char **argv, **env;
+	va_list ap;
+
+	va_start(ap, first);
+	COLLECT(first, ap, argv);
+	env = va_arg(ap, char **);
+	va_end(ap);
+	return execve(path, argv, env);
+}
+
+/* posix_spawn makes its child on a stack of its own, with every signal
+ * blocked, and sleeps until that has run exec. */
+
+typedef int (*spawn_fn)(pid_t *restrict, const char *restrict,
+			const posix_spawn_file_actions_t *restrict,
+			const posix_spawnattr_t *restrict, char *const *restrict,
+			char *const *restrict);
+
+static int spawn(spawn_fn real, pid_t *ret, const char *file,
+		 const posix_spawn_file_actions_t *actions,
+		 const posix_spawnattr_t *attr, char *const argv[],
+		 char *const env[])
+{
+	struct coro *me = gate_coro();
+	int r;
+
+	if (me)
+		call_begin(me, WHY_BLOCKED);
+	r = real(ret, file, actions, attr, argv, CLEAN(env));
+	if (me)
+		call_end(me);
+	fork_shared();
+	return r;
+}
+
+HOOKED int posix_spawn(pid_t *restrict ret, const char *restrict path,
+		       const posix_spawn_file_actions_t *restrict actions,
+		       const posix_spawnattr_t *restrict attr,
+		       char *const argv[restrict], char *const env[restrict])
+{
+	return spawn(REAL(posix_spawn), ret, path, actions, attr, argv, env);
+}
+
+HOOKED int posix_spawnp(pid_t *restrict ret, const char *restrict file,
+			const posix_spawn_file_actions_t *restrict actions,
+			const posix_spawnattr_t *restrict attr,
+			char *const argv[restrict], char *const env[restrict])
+{
+	return spawn(REAL(posix_spawnp), ret, file, actions, attr, argv, env);
+}
+
+/* The end. exit() runs the program's handlers where it was called, then our
+ * destructor (report.c). These go past it. */
+
+HOOKED void _exit(int status)
+{
+	if (!fork_vforked())
+		report_at_exit();
+	for (;;)
+		sys_call(SYS_exit_group, status);
+}
+ALIAS(_Exit, _exit);

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/ident.c - who a thread is to the kernel, and what it keeps per thread.
+ *
+ * gettid() tells a coroutine a number of its own, the same for all its life,
+ * above any that the kernel gives out. As an identity it is as good as a real
+ * one; to the kernel it means nothing, so the calls that take one translate it
+ * (signals: hook/signal.c). What they find in a file of /proc is the kernel's
+ * threads alone.
+ *
+ * Some properties belong to the kernel thread: processors, policy, niceness,
+ * namespaces, capabilities, most of prctl. A coroutine that changes one for
+ * itself keeps its kernel thread from there on; nobody else runs on it
+ * afterwards (block_keep). A change that fails, or changes nothing, costs
+ * nothing. For another coroutine, such a change is made only if that one has a
+ * kernel thread to itself; a hint for one that runs here and there would be
+ * lost at its next turn, and is taken for granted instead. */
+#include "hook/ident.h"
+#include "arch/tp.h"
+#include "base/sys.h"
+#include "hook/fork.h"
+#include "hook/gate.h"
+#include "hook/real.h"
+#include "sched/block.h"
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* The coroutine that would have to be bound: not a kernel thread, nor one of a
+ * vfork's. */
+static struct coro *changeable(void)
+{
+	struct coro *me = self();
+
+	return me && me->kind == CORO_KIND_CORO && !me->vforked ? me : NULL;
+}
+
+/* Around a call that changes the kernel thread. */
+static struct coro *change_begin(void)
+{
+	struct coro *me = changeable();
+
+	if (me) {
+		door_enter(me);
+		block_bind(me);
+		door_leave(me);
+	}
+	return me;
+}
+
+static void change_end(struct coro *me, bool changed)
+{
+	if (!me)
+		return;
+	door_enter(me);
+	if (changed)
+		block_keep(me);
+	else
+		block_unbind(me);
+	door_leave(me);
+}
+
+/* errno survives: nothing in change_end touches it. */
+#define CHANGE(type, call) __extension__ ({			\
+	struct coro *me_ = change_begin();			\
+	type r_ = (call);					\
+	change_end(me_, r_ != (type)-1);			\
+	r_;							\
+})
+
+HOOKED pid_t gettid(void)
+{
+	struct coro *me = changeable();
+
+	return me ? me->vtid : sys_gettid();
+}
+
+/* Whom a tid means. */
+enum whom {
+	WHOM_CALLER,	/* 0, or the caller's own */
+	WHOM_KERNEL,	/* *ret is the kernel's number */
+	WHOM_UNBOUND,	/* a coroutine without a kernel thread of its own */
+	WHOM_NOBODY,
+};
+
+static enum whom whom(pid_t tid, pid_t *ret)
+{
+	struct coro *me = changeable(), *c;
+
+	*ret = tid;
+	if (tid == 0 || (me && me->vtid == tid)) {
+		*ret = 0;
+		return WHOM_CALLER;
+	}
+	if (tid < CORO_FIRST_TID)
+		return WHOM_KERNEL;
+	c = coro_of_tid(tid);
+	if (!c)
+		return WHOM_NOBODY;
+	*ret = c->bound ? c->tid : 0;
+	return c->bound ? WHOM_KERNEL : WHOM_UNBOUND;
+}
+
+/* ASK: the kernel thread's answer, which for a coroutine without one of its own
+ * is any worker's. SET: the change, for the one that is meant. */
+#define ASK(tid, call) __extension__ ({				\
+	pid_t kernel_tid;					\
+	whom(tid, &kernel_tid) == WHOM_NOBODY			\
+		? (int)gate_errno(-ESRCH) : (call);		\
+})
+
+#define SET(tid, noop, call) __extension__ ({			\
+	pid_t kernel_tid;					\
+	int set_;						\
+	switch (whom(tid, &kernel_tid)) {			\
+	case WHOM_CALLER:					\
+		set_ = (noop) ? (call) : CHANGE(int, call);	\
+		break;						\
+	case WHOM_KERNEL:					\
+		set_ = (call);					\
+		break;						\
+	case WHOM_UNBOUND:					\
+		set_ = 0;					\
+		break;						\
+	default:						\
+		set_ = (int)gate_errno(-ESRCH);			\
+	}							\
+	set_;							\
+})
+
+/* Processors */
+
+HOOKED int sched_getaffinity(pid_t tid, size_t size, cpu_set_t *ret)
+{
+	return ASK(tid, REAL(sched_getaffinity)(kernel_tid, size, ret));
+}
+
+/* Whether it is what the kernel thread has already. */
+static bool same_processors(size_t size, const cpu_set_t *set)
+{
+	unsigned char now[1024];
+	long n = sys_call(SYS_sched_getaffinity, 0, sizeof(now), now);
+
+	/* What lies beyond either is zero in effect. */
+	if (n <= 0)
+		return false;
+	for (size_t i = 0; i < (size_t)n || i < size; i++) {
+		unsigned char have = i < (size_t)n ? now[i] : 0;
+		unsigned char want = i < size ? ((const unsigned char *)set)[i] : 0;
+
+		if (have != want)
+			return false;
+	}
+	return true;
+}
+
+HOOKED int sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set)
+{
+	return SET(tid, same_processors(size, set),
+		   REAL(sched_setaffinity)(kernel_tid, size, set));
+}
+
+/* Policy and priority */
+
+HOOKED int sched_getscheduler(pid_t tid)
+{
+	return ASK(tid, REAL(sched_getscheduler)(kernel_tid));
+}
+
+HOOKED int sched_getparam(pid_t tid, struct sched_param *ret)
+{
+	return ASK(tid, REAL(sched_getparam)(kernel_tid, ret));
+}
+
+/* A worker's policy is the default one. */
+static bool is_default(int policy)
+{
+	return policy == SCHED_OTHER &&
+	       sys_call(SYS_sched_getscheduler, 0) == SCHED_OTHER;
+}
+
+HOOKED int sched_setscheduler(pid_t tid, int policy,
+			      const struct sched_param *param)
+{
+	return SET(tid, is_default(policy),
+		   REAL(sched_setscheduler)(kernel_tid, policy, param));
+}
+ALIAS(__sched_setscheduler, sched_setscheduler);
+
+HOOKED int sched_setparam(pid_t tid, const struct sched_param *param)
+{
+	return SET(tid, is_default(SCHED_OTHER),
+		   REAL(sched_setparam)(kernel_tid, param));
+}
+
+HOOKED int getpriority(__priority_which_t which, id_t who)
+{
+	if (which != PRIO_PROCESS)
+		return REAL(getpriority)(which, who);
+	return ASK((pid_t)who, REAL(getpriority)(which, (id_t)kernel_tid));
+}
+
+/* The kernel's answer is 20 less the niceness. */
+static bool same_niceness(int prio)
+{
+	return sys_call(SYS_getpriority, PRIO_PROCESS, 0) == 20 - prio;
+}
+
+HOOKED int setpriority(__priority_which_t which, id_t who, int prio)
+{
+	if (which != PRIO_PROCESS)
+		return REAL(setpriority)(which, who, prio);
+	return SET((pid_t)who, same_niceness(prio),
+		   REAL(setpriority)(which, (id_t)kernel_tid, prio));
+}
+
+/* The new niceness may be -1: errno says whether it failed. */
+HOOKED int nice(int by)
+{
+	struct coro *me = by ? change_begin() : NULL;
+	int before = errno, r, err;
+
+	errno = 0;
+	r = REAL(nice)(by);
+	err = errno;
+	change_end(me, r != -1 || err == 0);
+	errno = err ? err : before;
+	return r;
+}
+
+/* Per thread by nature */
+
+HOOKED int setfsuid(uid_t uid)
+{
+	int before = REAL(setfsuid)((uid_t)-1);
+
+	if ((uid_t)before != uid && changeable())
+		change_end(change_begin(), true);
+	return REAL(setfsuid)(uid);
+}
+
+HOOKED int setfsgid(gid_t gid)
+{
+	int before = REAL(setfsgid)((gid_t)-1);
+
+	if ((gid_t)before != gid && changeable())
+		change_end(change_begin(), true);
+	return REAL(setfsgid)(gid);
+}
+
+int capset(void *header, const void *data);
+
+HOOKED int capset(void *header, const void *data)
+{
+	return CHANGE(int, REAL(capset)(header, data));
+}
+
+HOOKED int unshare(int flags)
+{
+	return CHANGE(int, REAL(unshare)(flags));
+}
+
+HOOKED int setns(int fd, int type)
+{
+	return CHANGE(int, REAL(setns)(fd, type));
+}
+
+HOOKED int personality(unsigned long persona)
+{
+	/* All ones asks. */
+	if (persona == 0xffffffff)
+		return REAL(personality)(persona);
+	return CHANGE(int, REAL(personality)(persona));
+}
+
+HOOKED int pkey_set(int key, unsigned rights)
+{
+	return CHANGE(int, REAL(pkey_set)(key, rights));
+}
+
+int iopl(int level);
+int ioperm(unsigned long from, unsigned long n, int on);
+int arch_prctl(int code, unsigned long address);
+
+HOOKED int iopl(int level)
+{
+	return CHANGE(int, REAL(iopl)(level));
+}
+
+HOOKED int ioperm(unsigned long from, unsigned long n, int on)
+{
+	return CHANGE(int, REAL(ioperm)(from, n, on));
+}
+
+HOOKED int arch_prctl(int code, unsigned long address)
+{
+	return CHANGE(int, REAL(arch_prctl)(code, address));
+}
+
+/* Who traces is a kernel thread: every request must come from the same. A PEEK
+ * may read -1, so this one is bound whatever the answer is. */
+HOOKED long ptrace(enum __ptrace_request request, ...)
+{
+	struct coro *me = change_begin();
+	void *address, *data;
+	va_list ap;
+	pid_t pid;
+	long r;
+
+	va_start(ap, request);
+	pid = va_arg(ap, pid_t);
+	address = va_arg(ap, void *);
+	data = va_arg(ap, void *);
+	va_end(ap);
+	r = REAL(ptrace)(request, pid, address, data);
+	change_end(me, true);
+	return r;
+}
+
+/* prctl: what the whole process has, or what only asks, needs no binding. */
+static bool of_the_thread(int option)
+{
+	switch (option) {
+	case PR_SET_DUMPABLE:
+	case PR_GET_DUMPABLE:
+	case PR_SET_CHILD_SUBREAPER:
+	case PR_GET_CHILD_SUBREAPER:
+	case PR_SET_MM:
+	case PR_SET_PTRACER:
+	case PR_SET_THP_DISABLE:
+	case PR_GET_THP_DISABLE:
+	case PR_SET_TIMING:
+	case PR_GET_TIMING:
+	case PR_GET_PDEATHSIG:
+	case PR_GET_KEEPCAPS:
+	case PR_GET_UNALIGN:
+	case PR_GET_FPEMU:
+	case PR_GET_FPEXC:
+	case PR_GET_ENDIAN:
+	case PR_GET_SECCOMP:
+	case PR_CAPBSET_READ:
+	case PR_GET_TSC:
+	case PR_GET_SECUREBITS:
+	case PR_GET_TIMERSLACK:
+	case PR_MCE_KILL_GET:
+	case PR_GET_TID_ADDRESS:
+	case PR_GET_NO_NEW_PRIVS:
+	case PR_GET_FP_MODE:
+	case PR_GET_SPECULATION_CTRL:
+	case PR_GET_IO_FLUSHER:
+#ifdef PR_SET_VMA
+	case PR_SET_VMA:
+#endif
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* The kernel thread's own name is seen in /proc, so a bound one gets it too. */
+static void set_name(struct coro *me, const char *name)
+{
+	memset(me->name, 0, sizeof(me->name));
+	strncpy(me->name, name, sizeof(me->name) - 1);
+	if (me->bound)
+		sys_call(SYS_prctl, PR_SET_NAME, me->name, 0, 0, 0);
+}
+
+HOOKED int prctl(int option, ...)
+{
+	struct coro *me = changeable();
+	unsigned long a[4];
+	va_list ap;
+
+	va_start(ap, option);
+	for (int i = 0; i < 4; i++)
+		a[i] = va_arg(ap, unsigned long);
+	va_end(ap);
+	if (me && option == PR_SET_NAME && a[0]) {
+		set_name(me, (const char *)a[0]);
+		return 0;
+	}
+	/* One without a name has its process's, as its worker does. */
+	if (me && option == PR_GET_NAME && a[0] && me->name[0]) {
+		memcpy((void *)a[0], me->name, sizeof(me->name));
+		return 0;
+	}
+	if (!of_the_thread(option) || option == PR_GET_NAME)
+		return REAL(prctl)(option, a[0], a[1], a[2], a[3]);
+	return CHANGE(int, REAL(prctl)(option, a[0], a[1], a[2], a[3]));
+}
+
+/* The same by number. What a call of these numbers changes is the kernel
+ * thread's own; libc's functions of the same name would change all of them
+ * (setuid), but these are asked for by those who know. */
+bool ident_changes_thread(long nr)
+{
+	switch (nr) {
+	case SYS_setuid:
+	case SYS_setgid:
+	case SYS_setreuid:
+	case SYS_setregid:
+	case SYS_setresuid:
+	case SYS_setresgid:
+	case SYS_setgroups:
+	case SYS_setfsuid:
+	case SYS_setfsgid:
+	case SYS_capset:
+	case SYS_unshare:
+	case SYS_setns:
+	case SYS_seccomp:
+	case SYS_ioprio_set:
+	case SYS_set_mempolicy:
+	case SYS_sched_setattr:
+	case SYS_set_robust_list:
+	case SYS_perf_event_open:
+#ifdef SYS_landlock_restrict_self
+	case SYS_landlock_restrict_self:
+#endif
+#ifdef SYS_arch_prctl
+	case SYS_arch_prctl:
+#endif
+		return true;
+	default:
+		return false;
+	}
+}
+
+long ident_call(long nr, const long a[6])
+{
+	return CHANGE(long, gate_return(sys_call(nr, a[0], a[1], a[2], a[3], a[4],
+						 a[5])));
+}
+
+/* To a coroutine by the number that gettid() told. */
+HOOKED int tgkill(pid_t process, pid_t tid, int sig)
+{
+	struct coro *c;
+	int err;
+
+	if (tid < CORO_FIRST_TID || process != sys_getpid())
+		return REAL(tgkill)(process, tid, sig);
+	c = coro_of_tid(tid);
+	if (!c)
+		return (int)gate_return(-ESRCH);
+	if (c == self() && sig)
+		return raise(sig);
+	err = pthread_kill((pthread_t)(c->tp ? arch_tp_to_thread(c->tp)
+					     : (uintptr_t)c), sig);
+	return (int)gate_return(-err);
+}

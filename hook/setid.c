@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/setid.c - the credentials of a process, which the kernel keeps per
+ * thread.
+ *
+ * libc makes the call in every thread by a signal, and its handler notes in the
+ * thread's descriptor that it has been. On a worker the thread pointer is a
+ * coroutine's, so it would note it in the wrong one, and libc would ask for
+ * ever. We do the same by ourselves, with nothing but system calls and one
+ * word: each kernel thread of the process in turn is told to make the call, and
+ * says so when it has.
+ *
+ *	U1  The caller goes first: when it may not, nothing has changed.
+ *	U2  Threads are listed again until a list has nobody new. A thread that
+ *	    has been told makes only threads that need not be.
+ *	U3  One command at a time (setid.lock); `to` is the one who shall obey,
+ *	    swapped to 0 by whoever does, or by us when that thread has ended.
+ *	U4  If one may and another may not, nobody knows what the process may:
+ *	    it ends, as under libc.
+ *
+ * The list is /proc/self/task. After a chroot there may be none: then every
+ * number that a thread can have is tried, which takes half a second, once or
+ * twice in a server's life. */
+#include "base/fatal.h"
+#include "base/lock.h"
+#include "base/sys.h"
+#include "boot.h"
+#include "fault/signal.h"
+#include "hook/bigstack.h"
+#include "hook/call.h"
+#include "hook/fork.h"
+#include "hook/real.h"
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LAST_TID	4194304
+#define LOOK_AGAIN	50000000	/* ns, at a thread that does not answer */
+
+static struct {
+	struct lock lock;
+	long nr, a, b, c;		/* under lock; constant while to != 0 */
+	_Atomic uint32_t to;		/* a kernel thread's id */
+	_Atomic uint32_t done;		/* futex */
+	_Atomic long result;
+} setid;
+
+/* On every kernel thread that is kicked, for whatever reason. */
+static void obey(void)
+{
+	uint32_t to = atomic_load_explicit(&setid.to, memory_order_acquire);
+
+	if (!to || (int)to != sys_gettid() ||
+	    !atomic_compare_exchange_strong_explicit(
+		    &setid.to, &to, 0, memory_order_acq_rel,
+		    memory_order_relaxed))
+		return;
+	atomic_store_explicit(&setid.result,
+			      sys_call(setid.nr, setid.a, setid.b, setid.c),
+			      memory_order_relaxed);
+	/* release: the result before the word. */
+	atomic_store_explicit(&setid.done, 1, memory_order_release);
+	sys_futex_wake(&setid.done, 1);
+}
+
+/* A thread that will never answer: gone, or a first thread that has ended. */
+static bool is_gone(int tid)
+{
+	char path[64], buf[512], *p;
+
+	if (sys_call(SYS_tgkill, sys_getpid(), tid, 0) != 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	if (sys_read_file(path, buf, sizeof(buf)) <= 0)
+		return false;
+	p = strrchr(buf, ')');
+	return p && (p[2] == 'Z' || p[2] == 'X');
+}
+
+/* Has that thread make the call: what it returned, 0 if it is no more. */
+static long command(int tid)
+{
+	uint32_t to = (uint32_t)tid;
+
+	atomic_store_explicit(&setid.done, 0, memory_order_relaxed);
+	/* release: who finds itself named finds the call. */
+	atomic_store_explicit(&setid.to, to, memory_order_release);
+	sys_call(SYS_tgkill, sys_getpid(), tid, SIG_KICK);
+	while (!atomic_load_explicit(&setid.done, memory_order_acquire)) {
+		sys_futex_wait(&setid.done, 0, sys_now() + LOOK_AGAIN);
+		if (is_gone(tid) &&
+		    atomic_compare_exchange_strong_explicit(
+			    &setid.to, &to, 0, memory_order_acq_rel,
+			    memory_order_relaxed))
+			return 0;
+		to = (uint32_t)tid;
+	}
+	return atomic_load_explicit(&setid.result, memory_order_relaxed);
+}
+
+/* Those who have been told: one bit for every id there can be, in memory that
+ * is there only where it is touched. */
+struct told {
+	uint64_t *bits;
+	bool fresh;
+};
+
+static void tell(struct told *t, int tid)
+{
+	uint64_t bit = (uint64_t)1 << (tid % 64);
+	long r;
+
+	if (tid <= 0 || tid > LAST_TID || (t->bits[tid / 64] & bit))
+		return;
+	t->bits[tid / 64] |= bit;
+	t->fresh = true;
+	r = command(tid);
+	if (r < 0)
+		cogo_throw("one thread has new credentials and another was "
+			   "refused them (error %ld)", -r);
+}
+
+struct entry {			/* as getdents64 writes it */
+	uint64_t inode;
+	int64_t offset;
+	uint16_t size;
+	uint8_t type;
+	char name[];
+};
+
+/* False when there is no /proc. */
+static bool tell_listed(struct told *t)
+{
+	_Alignas(8) char buf[1024];
+	int dir = (int)sys_call(SYS_openat, AT_FDCWD, "/proc/self/task",
+				O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	long n;
+
+	if (dir < 0)
+		return false;
+	while ((n = sys_call(SYS_getdents64, dir, buf, sizeof(buf))) > 0)
+		for (long at = 0; at < n;) {
+			const struct entry *e = (const void *)(buf + at);
+
+			if (e->name[0] >= '1' && e->name[0] <= '9')
+				tell(t, atoi(e->name));
+			at += e->size;
+		}
+	sys_call(SYS_close, dir);
+	return n == 0;
+}
+
+static void tell_tried(struct told *t)
+{
+	int pid = sys_getpid();
+
+	for (int tid = 1; tid <= LAST_TID; tid++)
+		if (sys_call(SYS_tgkill, pid, tid, 0) == 0)
+			tell(t, tid);
+}
+
+static void tell_all(void)
+{
+	size_t size = LAST_TID / 8 + 8;
+	struct told t = { sys_map(size), false };
+	int me = sys_gettid();
+
+	if (!t.bits)
+		cogo_throw("no memory to give threads their credentials");
+	t.bits[me / 64] |= (uint64_t)1 << (me % 64);
+	do {
+		t.fresh = false;
+		if (!tell_listed(&t))
+			tell_tried(&t);
+	} while (t.fresh);
+	sys_unmap(t.bits, size);
+}
+
+/* In every kernel thread of the process: what it returned to the caller. */
+static long everywhere(long nr, long a, long b, long c)
+{
+	struct coro *me = self();
+	long r;
+
+	/* One thread, in the memory of many that are not its. */
+	if (fork_vforked())
+		return sys_call(nr, a, b, c);
+	if (me)
+		door_enter(me);
+	lock(&setid.lock);
+	signal_on_kick(obey);
+	r = sys_call(nr, a, b, c);
+	if (r >= 0) {
+		setid.nr = nr;
+		setid.a = a;
+		setid.b = b;
+		setid.c = c;
+		tell_all();
+	}
+	unlock(&setid.lock);
+	if (me)
+		door_leave(me);
+	return r;
+}
+
+/* libc's own while nothing of ours runs. */
+#define EVERYWHERE(name, args, nr, a, b, c)				\
+	(boot_started() || fork_vforked()				\
+		? (int)gate_return(everywhere(				\
+			nr, (long)(a), (long)(b), (long)(c)))		\
+		: REAL(name) args)
+
+HOOKED int setuid(uid_t uid)
+{
+	return EVERYWHERE(setuid, (uid), SYS_setuid, uid, 0, 0);
+}
+
+HOOKED int setgid(gid_t gid)
+{
+	return EVERYWHERE(setgid, (gid), SYS_setgid, gid, 0, 0);
+}
+
+HOOKED int setreuid(uid_t real, uid_t effective)
+{
+	return EVERYWHERE(setreuid, (real, effective), SYS_setreuid, real,
+			  effective, 0);
+}
+
+HOOKED int setregid(gid_t real, gid_t effective)
+{
+	return EVERYWHERE(setregid, (real, effective), SYS_setregid, real,
+			  effective, 0);
+}
+
+HOOKED int setresuid(uid_t real, uid_t effective, uid_t saved)
+{
+	return EVERYWHERE(setresuid, (real, effective, saved), SYS_setresuid,
+			  real, effective, saved);
+}
+
+HOOKED int setresgid(gid_t real, gid_t effective, gid_t saved)
+{
+	return EVERYWHERE(setresgid, (real, effective, saved), SYS_setresgid,
+			  real, effective, saved);
+}
+
+HOOKED int seteuid(uid_t uid)
+{
+	if (uid == (uid_t)-1)
+		return (int)gate_return(-EINVAL);
+	return EVERYWHERE(seteuid, (uid), SYS_setresuid, -1, uid, -1);
+}
+
+HOOKED int setegid(gid_t gid)
+{
+	if (gid == (gid_t)-1)
+		return (int)gate_return(-EINVAL);
+	return EVERYWHERE(setegid, (gid), SYS_setresgid, -1, gid, -1);
+}
+
+HOOKED int setgroups(size_t n, const gid_t *groups)
+{
+	return EVERYWHERE(setgroups, (n, groups), SYS_setgroups, n, groups, 0);
+}
+
+struct group_list {
+	const char *user;
+	gid_t group;
+	gid_t *groups;
+	int n;
+};
+
+static long get_groups(void *arg)
+{
+	struct group_list *l = arg;
+
+	return getgrouplist(l->user, l->group, l->groups, &l->n);
+}
+
+/* The groups of a user, however many; -1 without memory. */
+static int find_groups(struct group_list *l)
+{
+	struct coro *me = gate_coro();
+	int room = 64;
+	long r;
+
+	for (;;) {
+		l->groups = malloc((size_t)room * sizeof(gid_t));
+		if (!l->groups)
+			return -1;
+		l->n = room;
+		if (me)
+			call_begin(me, WHY_BLOCKED);
+		r = bigstack_call(get_groups, l);
+		if (me)
+			call_end(me);
+		if (r >= 0 || l->n <= room)
+			return 0;
+		room = l->n;
+		free(l->groups);
+	}
+}
+
+/* libc's would set them by its own broadcast. */
+HOOKED int initgroups(const char *user, gid_t group)
+{
+	struct group_list l = { user, group, NULL, 0 };
+	int r, err;
+
+	if (!boot_started() && !fork_vforked())
+		return REAL(initgroups)(user, group);
+	if (find_groups(&l))
+		return -1;
+	/* More than the kernel can keep: as many as it can. */
+	do {
+		r = setgroups((size_t)l.n, l.groups);
+	} while (r == -1 && errno == EINVAL && --l.n > 0);
+	err = errno;
+	free(l.groups);
+	errno = err;
+	return r;
+}
