@@ -18,6 +18,13 @@ static inline struct coro *gate_coro(void)
 	return likely(me && !me->bound) ? me : NULL;
 }
 
+/* What the kernel would have refused with EFAULT, as far as we can know without
+ * asking it: nothing is ever mapped there. */
+static inline bool gate_bad_pointer(const void *p)
+{
+	return (uintptr_t)p < PAGE_SIZE;
+}
+
 /* libc's convention from the kernel's: -1 and errno. The address of errno is
  * asked for here, after the last park: see coro/self.h. */
 NOINLINE long gate_errno(long r);

@@ -3,8 +3,7 @@
  *
  * RWF_NOWAIT asks the kernel not to block this once, without touching the
  * description's flags. Kinds of files that do not know it answer EOPNOTSUPP;
- * then the descriptor is polled first, if it can be, and the call is made in a
- * declared blocking section: another reader may have been faster. */
+ * then the call itself is made, as a declared hand-off. */
 #include "hook/io.h"
 #include "base/conf.h"
 #include "hook/real.h"
@@ -36,9 +35,8 @@ long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	r = fd_wait(w, *deadline, op->why);
 	switch (r) {
 	case 0:
-		return 0;
 	case -ETIMEDOUT:
-		return -EAGAIN;		/* as the kernel says it */
+		return r;
 	case -EINTR:
 	case -ECANCELED:
 		/* A socket with a timeout is never restarted. */
@@ -48,15 +46,6 @@ long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	default:
 		return r;
 	}
-}
-
-/* The call that a try without blocking could not be made for: waits until
- * poll says it would not block, where poll means anything, then makes it. */
-static long poll_first(int fd, short events)
-{
-	struct pollfd p = { .fd = fd, .events = events };
-
-	return sys_call(SYS_ppoll, &p, 1, NULL, NULL, 0);
 }
 
 struct vec {
@@ -79,10 +68,7 @@ static long try_readv(int fd, const void *arg)
 static long block_readv(int fd, const void *arg)
 {
 	const struct vec *v = arg;
-	long r = poll_first(fd, POLLIN);
 
-	if (r < 0)
-		return r;
 	if (v->offset == -1 && !v->flags)
 		return sys_call(SYS_readv, fd, v->iov, v->n);
 	return sys_call(SYS_preadv2, fd, v->iov, v->n, v->offset,

@@ -42,7 +42,8 @@ static inline long io_block(struct coro *me, int fd, const struct io_op *op,
 	return r;
 }
 
-/* Waits after a try in vain: 0 to try again, or the call's result. */
+/* Waits after a try in vain: 0 to try again, -ETIMEDOUT to try a last time, or
+ * the call's result. */
 NOINLINE long io_wait(struct coro *me, struct fd_wait *w,
 		      const struct io_op *op, cogo_time *deadline);
 
@@ -51,17 +52,28 @@ io_run(struct coro *me, int fd, const struct io_op *op, const void *arg)
 {
 	struct fd_wait w = FD_WAIT(fd, op->dir);
 	cogo_time deadline = 0;
+	bool late = false;
 	long r;
 
 	cancel_point(me);
 	door_enter(me);
 	for (;;) {
-		r = fd_sample(&w) ? -EAGAIN : op->try(w.fd, arg);
+		/* What is known to be in vain may have changed without the
+		 * runtime having heard of it: good enough to wait for the news,
+		 * not to tell the program. */
+		r = fd_sample(&w) && !late && !fdtab_nonblocking(w.fd)
+			    ? -EAGAIN : op->try(w.fd, arg);
 		if (likely(r != -EAGAIN && r != -EOPNOTSUPP))
 			break;
 		if (r == -EAGAIN) {
+			if (late)
+				break;
 			r = io_wait(me, &w, op, &deadline);
 			if (r == 0)
+				continue;
+			/* Out of time: one last look. */
+			late = r == -ETIMEDOUT;
+			if (late)
 				continue;
 		}
 		if (r == -EOPNOTSUPP)

@@ -103,16 +103,14 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 	int e;
 
 	for (;;) {
-		if (!sample_all(fds, n, room->samples)) {
+		/* Dry is good enough to wait for news, not to tell the program:
+		 * the runtime may not have heard of them yet. */
+		if (!sample_all(fds, n, room->samples) || deadline == 0) {
 			zero = (struct timespec){ 0, 0 };
 			r = sys_call(SYS_ppoll, fds, n, &zero, NULL, 8);
 			if (r || deadline == 0)
 				return r;
 			note_dry(fds, n, room->samples);
-		} else if (deadline == 0) {
-			for (unsigned i = 0; i < n; i++)
-				fds[i].revents = 0;
-			return 0;
 		}
 		e = fd_wait_many(fds, n, room->samples, room->waiters, deadline);
 		if (e == 0) {
@@ -122,9 +120,8 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 			continue;
 		}
 		if (e == -ETIMEDOUT) {
-			for (unsigned i = 0; i < n; i++)
-				fds[i].revents = 0;
-			return 0;
+			zero = (struct timespec){ 0, 0 };
+			return sys_call(SYS_ppoll, fds, n, &zero, NULL, 8);
 		}
 		if (e == -EINTR || e == -ECANCELED) {
 			e = gate_interrupted(me, false);
@@ -144,6 +141,8 @@ static long do_poll(struct coro *me, struct pollfd *fds, nfds_t n,
 	void *mem = NULL;
 	long r;
 
+	if (n && gate_bad_pointer(fds))
+		return -EFAULT;
 	if (n > FEW) {
 		/* More than the process may have open: the kernel says EINVAL,
 		 * before it looks at the memory. */
@@ -424,7 +423,8 @@ static long do_epoll(struct coro *me, int fd, struct epoll_event *events,
 			if (r == 0)
 				continue;
 		} else if (r == -ETIMEDOUT) {
-			r = 0;
+			r = sys_call(SYS_epoll_pwait, w.fd, events, room, 0, NULL,
+				     8);
 		}
 		break;
 	}

@@ -118,6 +118,8 @@ HOOKED int clock_nanosleep(clockid_t clock, int flags, const struct timespec *ts
 
 	if (!me)
 		return REAL(clock_nanosleep)(clock, flags, ts, rest);
+	if (gate_bad_pointer(ts))
+		return EFAULT;
 	if (clock == CLOCK_THREAD_CPUTIME_ID)
 		return EINVAL;
 	if (!valid(ts))
@@ -144,6 +146,8 @@ HOOKED int nanosleep(const struct timespec *span, struct timespec *rest)
 
 	if (!me)
 		return REAL(nanosleep)(span, rest);
+	if (gate_bad_pointer(span))
+		return (int)gate_errno(-EFAULT);
 	if (!valid(span))
 		return (int)gate_errno(-EINVAL);
 	return (int)gate_return(sleep_span(me, span, rest));

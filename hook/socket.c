@@ -231,7 +231,7 @@ static void note_passing(const struct msghdr *msg)
 {
 	struct cmsghdr *c;
 
-	if (!msg || !msg->msg_controllen)
+	if (gate_bad_pointer(msg) || !msg->msg_controllen)
 		return;
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
 		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -106,7 +106,7 @@ static int wait_on(pthread_cond_t *c, pthread_mutex_t *m,
 {
 	if (!locks_ours())
 		return wait_libcs(c, m, u, own_clock);
-	pthread_testcancel();
+	locks_testcancel();
 	return mutex_is_libcs(m) ? wait_libcs(c, m, u, own_clock) :
 				   wait_ours(c, m, u);
 }

@@ -8,6 +8,8 @@
 
 #include "arch/tp.h"
 #include "hook/gate.h"
+#include "hook/thread/cancel.h"
+#include <pthread.h>
 #include <time.h>
 
 /* Decided at the first call, for the life of the process: objects in use must
@@ -49,8 +51,18 @@ static inline void locks_interrupted(struct coro *me)
 	gate_interrupted(me, true);
 }
 
-/* A cancellation point asks with pthread_testcancel before it begins. Whether
- * it is to act after its wait was broken off, with cancel_act: */
+/* What a cancellation point asks before it begins. */
+static inline void locks_testcancel(void)
+{
+	struct coro *me = self();
+
+	if (likely(me && me->kind == CORO_KIND_CORO))
+		cancel_point(me);
+	else
+		pthread_testcancel();
+}
+
+/* Whether it is to act after its wait was broken off, by cancel_act. */
 static inline bool locks_canceled(struct coro *me)
 {
 	return (atomic_load_explicit(&me->cancel, memory_order_relaxed) &

@@ -74,7 +74,7 @@ static int wait_for(sem_t *s, const struct locks_until *u)
 {
 	if (!locks_ours())
 		return wait_libcs(s, u);
-	pthread_testcancel();
+	locks_testcancel();
 	if (!is_ours(s))
 		return wait_libcs(s, u);
 	if (likely(sem_try_take(word_of(s))))

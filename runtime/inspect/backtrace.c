@@ -41,6 +41,8 @@
 
 /* Frames walked at most: what is beyond is a circle, or garbage. */
 #define STEPS_MOST	200000
+/* Frame records that are tried for a frame pointer. */
+#define GUESSES_MOST	512
 /* How long a crashing thread waits for a walk that is under way. */
 #define PATIENCE_NS	1000000000ll
 
@@ -199,11 +201,13 @@ static void make_ready(void)
 	lib.ready = true;
 }
 
-/* Under walk_lock. False when it got nowhere. */
+/* Under walk_lock. Whether it came to the end of the stack, as the outermost
+ * function marks it, and not to where it knew no further. */
 static bool unwind(const struct arch_regs *from, bool exact,
 		   struct backtrace *b)
 {
 	unw_word_t pc;
+	int r;
 
 	if (!lib.open)
 		return false;
@@ -214,12 +218,13 @@ static bool unwind(const struct arch_regs *from, bool exact,
 		return false;
 	for (int i = 0; i < STEPS_MOST && !b->more; i++) {
 		if (lib.get_reg(&cursor, UNW_REG_IP, &pc) < 0 || pc < PAGE_SIZE)
-			break;
+			return false;
 		note(b, (uintptr_t)pc);
-		if (lib.step(&cursor) <= 0)
-			break;
+		r = lib.step(&cursor);
+		if (r <= 0)
+			return r == 0;
 	}
-	return b->depth > 1;
+	return b->more;
 }
 
 static void forget_libraries(void)
@@ -307,7 +312,7 @@ void backtrace_walk(const struct arch_regs *from, bool exact,
 		stack_low = (uintptr_t)stack->low + stack->guard;
 		stack_high = (uintptr_t)stack->top;
 	}
-	if (!unwind(from, exact, ret)) {
+	if (!unwind(from, exact, ret) && ret->depth < 2) {
 		ret->depth = 0;
 		ret->more = false;
 		follow_frames(from, ret);
@@ -315,7 +320,67 @@ void backtrace_walk(const struct arch_regs *from, bool exact,
 	drop_walk_lock();
 }
 
-bool backtrace_asleep(int tid, struct arch_regs *ret)
+/* Whether every frame is in the code of a library or the program. */
+struct places {
+	const struct backtrace *b;
+	uint64_t found;		/* a bit for each */
+};
+_Static_assert(BACKTRACE_MOST < 64, "places.found has a bit for each");
+
+static int find_places(struct dl_phdr_info *info, size_t size UNUSED, void *arg)
+{
+	struct places *p = arg;
+
+	for (int k = 0; k < info->dlpi_phnum; k++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[k];
+		uintptr_t start = info->dlpi_addr + ph->p_vaddr;
+
+		if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X))
+			continue;
+		for (int i = 0; i < p->b->depth; i++)
+			if (p->b->pc[i] - start < ph->p_memsz)
+				p->found |= (uint64_t)1 << i;
+	}
+	return 0;
+}
+
+static bool all_code(const struct backtrace *b)
+{
+	struct places p = { .b = b };
+
+	dl_iterate_phdr(find_places, &p);
+	return p.found == ((uint64_t)1 << b->depth) - 1;
+}
+
+/* The kernel tells where a sleeper's stack is, and not its frame pointer, which
+ * some frame further out may be found by. It is the address of a frame record
+ * close above; which one, shows when the walk comes out at the end of the
+ * stack, through nothing but code. Under walk_lock. */
+static void unwind_guessing(struct arch_regs *from, struct backtrace *ret)
+{
+	struct backtrace guess = { .depth = 0 };
+	uintptr_t at = align_up(from->sp, 16), pc;
+
+	if (unwind(from, false, ret))
+		return;
+	for (int i = 0; i < GUESSES_MOST; i++, at += 16) {
+		if (!fetch(at + sizeof(at), &pc))
+			break;
+		guess.depth = 1;
+		guess.pc[0] = pc;
+		if (!all_code(&guess))
+			continue;
+		guess.depth = 0;
+		guess.more = guess.exact = false;
+		from->fp = at;
+		if (unwind(from, false, &guess) && all_code(&guess)) {
+			*ret = guess;
+			return;
+		}
+	}
+}
+
+static bool asleep(int tid, struct arch_regs *ret)
 {
 	char path[64], buf[256], *at = buf, *end;
 	uintptr_t last[2] = { 0, 0 };
@@ -338,6 +403,23 @@ bool backtrace_asleep(int tid, struct arch_regs *ret)
 	ret->sp = last[0];
 	ret->pc = last[1];
 	return ret->pc != 0;
+}
+
+bool backtrace_walk_asleep(int tid, struct backtrace *ret)
+{
+	struct arch_regs from;
+
+	ret->depth = 0;
+	ret->more = ret->exact = false;
+	if (!asleep(tid, &from))
+		return false;
+	take_walk_lock();
+	stack_low = stack_high = 0;
+	unwind_guessing(&from, ret);
+	if (!ret->depth)
+		note(ret, from.pc);
+	drop_walk_lock();
+	return true;
 }
 
 /* ---- names --------------------------------------------------------------- */
@@ -522,7 +604,10 @@ static void look_up(uintptr_t addr, bool exact, struct name *ret)
 	}
 	if (map_file(&m, &f)) {
 		symbol = find_symbol(&f, m.addr - m.base, &start);
-		if (symbol)
+		if (symbol && exact && addr - m.base == start)
+			snprintf(ret->text, sizeof(ret->text), "%.70s (%.24s)",
+				 symbol, base_name(file_name));
+		else if (symbol)
 			snprintf(ret->text, sizeof(ret->text), "%.70s+%#lx (%.24s)",
 				 symbol, (unsigned long)(addr - m.base - start),
 				 base_name(file_name));

@@ -37,9 +37,9 @@ const char *backtrace_method(void);
 void backtrace_walk(const struct arch_regs *from, bool exact,
 		    const struct stack *stack, struct backtrace *ret);
 
-/* The program counter and stack pointer with which a thread of ours sleeps in
- * the kernel; other registers are not known and 0. False while it runs. */
-bool backtrace_asleep(int tid, struct arch_regs *ret);
+/* Walks from where a kernel thread of this process sleeps, by whatever call.
+ * False while it runs. */
+bool backtrace_walk_asleep(int tid, struct backtrace *ret);
 
 /* The word at addr, if it can be read. Any address. */
 bool backtrace_peek(const void *addr, uintptr_t *ret);

@@ -174,14 +174,8 @@ enum census_result census_take(struct coro *c, bool walk,
 
 bool census_walk_thread(struct census_entry *e, int tid)
 {
-	struct arch_regs regs;
-
 	e->tid = tid;
-	if (!backtrace_asleep(tid, &regs))
-		return false;
-	if (!e->trace.depth)
-		backtrace_walk(&regs, false, NULL, &e->trace);
-	return true;
+	return backtrace_walk_asleep(tid, &e->trace);
 }
 
 const char *census_bytes(uint64_t n, char *buf)

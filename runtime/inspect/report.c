@@ -253,15 +253,18 @@ static void tell_one(struct roll *r, struct coro *c)
 static void tell_all(void)
 {
 	struct roll *r = roll_new();
+	size_t threads;
 
 	if (!r) {
 		cogo_warn("no memory to list the coroutines");
 		return;
 	}
+	threads = r->n - r->coroutines;
 	backtrace_begin_report();
-	say(r, "cogo: %s, process %d: %zu coroutines and %zu threads, "
+	say(r, "cogo: %s, process %d: %zu coroutine%s and %zu thread%s, "
 	    "backtraces by %s\n", program_invocation_short_name, sys_getpid(),
-	    r->coroutines, r->n - r->coroutines, backtrace_method());
+	    r->coroutines, r->coroutines == 1 ? "" : "s", threads,
+	    threads == 1 ? "" : "s", backtrace_method());
 	utter(r);
 	for (size_t i = 0; i < r->n; i++)
 		/* Gone, or somebody else by now. */
@@ -549,12 +552,12 @@ static void tell_memory(const char *text)
 	if (s.measured)
 		s.touched = s.touched / s.measured * s.n;
 	report("  memory          %s now, %s at most; page tables %s; "
-	       "%llu stacks with %s, of %s reserved\n",
+	       "%s in %llu stack%s, %s reserved\n",
 	       census_bytes(status(text, "\nVmRSS:") * 1024, now),
 	       census_bytes(status(text, "\nVmHWM:") * 1024, most),
 	       census_bytes(status(text, "\nVmPTE:") * 1024, tables),
-	       (unsigned long long)s.n, census_bytes(s.touched, touched),
-	       census_bytes(s.reserved, reserved));
+	       census_bytes(s.touched, touched), (unsigned long long)s.n,
+	       s.n == 1 ? "" : "s", census_bytes(s.reserved, reserved));
 }
 
 static void sum_up(void)

@@ -148,14 +148,12 @@ void block_noticed(struct worker *w)
 {
 	struct coro *c = atomic_load_explicit(&w->current, memory_order_relaxed);
 	struct handoff h = { 0 };
-	struct arch_regs from;
 
 	atomic_fetch_add_explicit(&noticed, 1, memory_order_relaxed);
 	if (!watched || !c)
 		return;
 	identify(&h, c);
-	if (backtrace_asleep(w->tid, &from))
-		backtrace_walk(&from, false, NULL, &h.trace);
+	backtrace_walk_asleep(w->tid, &h.trace);
 	lock(&stats_lock);
 	for (int i = 0; i < LASTING; i++) {
 		/* Back already: its end has been, and found nothing. */

@@ -268,18 +268,26 @@ static void be_spare(struct worker *w)
 	while ((c = runq_pop(&w->runq)))
 		ready_global(c);
 	wake_worker();
-	atomic_store_explicit(&w->doze, 1, memory_order_relaxed);
+	atomic_store_explicit(&w->away, true, memory_order_relaxed);
 	lock(&sched.lock);
 	w->next = sched.spare;
 	sched.spare = w;
 	atomic_fetch_add_explicit(&sched.nspare, 1, memory_order_relaxed);
 	unlock(&sched.lock);
-	while (!atomic_load_explicit(&w->slot, memory_order_acquire))
+	for (;;) {
+		/* seq_cst: whoever gives us a slot writes the slot and then the
+		 * futex; we write the futex and then look for the slot. */
+		atomic_exchange_explicit(&w->doze, 1, memory_order_seq_cst);
+		if (atomic_load_explicit(&w->slot, memory_order_seq_cst))
+			break;
 		worker_doze(w, COGO_FOREVER);
+	}
+	atomic_store_explicit(&w->away, false, memory_order_relaxed);
 }
 
 static void leave_idle(struct worker *w)
 {
+	atomic_store_explicit(&w->away, false, memory_order_relaxed);
 	lock(&sched.lock);
 	if (atomic_load_explicit(&w->idle, memory_order_relaxed)) {
 		for (struct worker **at = &sched.idle; *at; at = &(*at)->next)
@@ -320,6 +328,7 @@ static void go_idle(struct worker *w)
 	struct worker *nobody = NULL;
 
 	stop_spinning(w);
+	atomic_store_explicit(&w->away, true, memory_order_relaxed);
 	atomic_store_explicit(&w->doze, 1, memory_order_relaxed);
 	lock(&sched.lock);
 	w->next = sched.idle;

@@ -121,13 +121,13 @@ static bool look_at(struct worker *w)
 	cogo_time cpu, used;
 
 	if (!atomic_load_explicit(&w->slot, memory_order_relaxed) ||
-	    atomic_load_explicit(&w->idle, memory_order_relaxed) || !w->tid)
+	    atomic_load_explicit(&w->away, memory_order_relaxed) || !w->tid)
 		return false;
 	cpu = cpu_of(w->tid);
 	used = cpu - w->seen_cpu;
-	w->seen_cpu = cpu;
 	if (picks != w->seen_picks) {
 		w->seen_picks = picks;
+		w->seen_cpu = cpu;
 		return true;
 	}
 	if (used < MONITOR_TICK / 2 && !sleeps(w->tid))
@@ -139,7 +139,7 @@ static bool look_at(struct worker *w)
 	/* Before it can be back, which is only without its slot. */
 	atomic_store_explicit(&w->noticed, sys_now() - MONITOR_TICK,
 			      memory_order_release);
-	if (atomic_load_explicit(&w->idle, memory_order_acquire) ||
+	if (atomic_load_explicit(&w->away, memory_order_acquire) ||
 	    !atomic_exchange_explicit(&w->slot, false, memory_order_acq_rel)) {
 		atomic_store_explicit(&w->noticed, 0, memory_order_relaxed);
 		return true;
@@ -227,6 +227,11 @@ static void *monitor_main(void *arg UNUSED)
 		make_wanted();
 		serve(now);
 		quiet = look_at_all() ? 0 : quiet + 1;
+		/* Nothing may wait while there is anybody to run it. */
+		if (loop_work_waits()) {
+			wake_worker();
+			quiet = 0;
+		}
 		if (++ticks % TRIM_TICKS == 0) {
 			walk = (cogo_time)arch_cycles();
 			coro_each(trim, &walked);

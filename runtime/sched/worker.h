@@ -37,6 +37,8 @@ struct worker {
 
 	_Atomic bool slot CACHE_ALIGN;	/* whoever swaps it to false owns it */
 	_Atomic bool idle;	/* on the list of idle workers */
+	_Atomic bool away;	/* owner writes: asleep for want of work, or of
+				 * a slot; not stuck */
 	_Atomic uint32_t doze;	/* futex: 1 asleep */
 	_Atomic(struct coro *) current;	/* for those who look in */
 	bool kept;		/* owner: see block_keep */
