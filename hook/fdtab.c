@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "event/poller.h"
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -17,7 +18,8 @@
 
 enum {
 	OURS = 1, NONBLOCKING = 2, SOCKET = 4,
-	TIMEOUTS_KNOWN = 8,	/* that there are none */
+	NO_RCVTIMEO = 8, NO_SNDTIMEO = 16,	/* known to be none */
+	KIND_KNOWN = 32, TCP = 64,
 	EPOCH_SHIFT = 8,
 };
 
@@ -95,6 +97,22 @@ bool fdtab_ours(int fd)
 	return get(fd) & OURS;
 }
 
+bool fdtab_tcp(int fd)
+{
+	uint32_t f = get(fd);
+	unsigned protocol = 0, len = sizeof(protocol);
+
+	if (!(f & SOCKET))
+		return false;
+	if (!(f & KIND_KNOWN)) {
+		sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol,
+			 &len);
+		f |= KIND_KNOWN | (protocol == IPPROTO_TCP ? TCP : 0);
+		put(fd, f);
+	}
+	return f & TCP;
+}
+
 bool fdtab_nonblocking(int fd)
 {
 	uint32_t f = get(fd);
@@ -114,27 +132,29 @@ void fdtab_set_nonblocking(int fd, bool on)
 		put(fd, on ? f | NONBLOCKING : f & ~(uint32_t)NONBLOCKING);
 }
 
+static bool ask_timeout(int fd, int dir, struct timeval *ret)
+{
+	unsigned len = sizeof(*ret);
+
+	return sys_call(SYS_getsockopt, fd, SOL_SOCKET,
+			dir == POLLER_IN ? SO_RCVTIMEO : SO_SNDTIMEO, ret,
+			&len) == 0;
+}
+
 cogo_time fdtab_timeout(int fd, int dir)
 {
-	struct timeval tv[2];
-	uint32_t f = get(fd);
-	int both = 0;
+	uint32_t f = get(fd), none = dir == POLLER_IN ? NO_RCVTIMEO : NO_SNDTIMEO;
+	struct timeval tv;
 
-	if ((f & OURS) && (!(f & SOCKET) || (f & TIMEOUTS_KNOWN)))
+	if ((f & OURS) && (!(f & SOCKET) || (f & none)))
 		return COGO_FOREVER;
-	for (int i = 0; i < 2; i++) {
-		unsigned len = sizeof(tv[i]);
-		int name = i == POLLER_IN ? SO_RCVTIMEO : SO_SNDTIMEO;
-
-		if (sys_call(SYS_getsockopt, fd, SOL_SOCKET, name, &tv[i], &len))
-			return COGO_FOREVER;	/* no socket */
-		both |= tv[i].tv_sec || tv[i].tv_usec;
-	}
-	if (!both && (f & OURS))
-		put(fd, f | TIMEOUTS_KNOWN);
-	if (!tv[dir].tv_sec && !tv[dir].tv_usec)
-		return COGO_FOREVER;
-	return tv[dir].tv_sec * 1000000000ll + tv[dir].tv_usec * 1000ll;
+	if (!ask_timeout(fd, dir, &tv))
+		return COGO_FOREVER;	/* no socket */
+	if (tv.tv_sec || tv.tv_usec)
+		return tv.tv_sec * 1000000000ll + tv.tv_usec * 1000ll;
+	if (f & OURS)
+		put(fd, f | none);
+	return COGO_FOREVER;
 }
 
 void fdtab_timeout_changed(int fd)
@@ -142,5 +162,5 @@ void fdtab_timeout_changed(int fd)
 	uint32_t f = get(fd);
 
 	if (f)
-		put(fd, f & ~(uint32_t)TIMEOUTS_KNOWN);
+		put(fd, f & ~(uint32_t)(NO_RCVTIMEO | NO_SNDTIMEO));
 }

@@ -23,6 +23,9 @@ void fdtab_forked(void);
 /* Nobody but this process has the description. */
 bool fdtab_ours(int fd);
 
+/* A TCP stream of ours alone. */
+bool fdtab_tcp(int fd);
+
 /* The program's own O_NONBLOCK on the description. */
 bool fdtab_nonblocking(int fd);
 void fdtab_set_nonblocking(int fd, bool on);

@@ -110,7 +110,7 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_preadv2, fd, iov, n, offset, offset >> 63,
 				flags);
-	return io_run(me, fd, &read_op, &v);
+	return io_run_for(me, fd, &read_op, &v, n == 1 ? iov->iov_len : 0);
 }
 
 static size_t total(const struct iovec *iov, int n)

@@ -47,8 +47,11 @@ static inline long io_block(struct coro *me, int fd, const struct io_op *op,
 NOINLINE long io_wait(struct coro *me, struct fd_wait *w,
 		      const struct io_op *op, cogo_time *deadline);
 
+/* `want`: how much a read asked for, where getting less means that nothing is
+ * left, if it is a TCP stream; else 0. */
 static inline __attribute__((always_inline)) long
-io_run(struct coro *me, int fd, const struct io_op *op, const void *arg)
+io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
+	   size_t want)
 {
 	struct fd_wait w = FD_WAIT(fd, op->dir);
 	cogo_time deadline = 0;
@@ -80,10 +83,18 @@ io_run(struct coro *me, int fd, const struct io_op *op, const void *arg)
 			r = io_block(me, w.fd, op, arg);
 		break;
 	}
+	if (want && r > 0 && (size_t)r < want && w.fd == fd && fdtab_tcp(fd))
+		poller_set_drained(fd, w.sample);
 	if (unlikely(w.fd != fd))
 		fd_done(&w);
 	door_leave(me);
 	return r;
+}
+
+static inline __attribute__((always_inline)) long
+io_run(struct coro *me, int fd, const struct io_op *op, const void *arg)
+{
+	return io_run_for(me, fd, op, arg, 0);
 }
 
 #endif

@@ -56,6 +56,16 @@ static void note_dry(const struct pollfd *fds, unsigned n, const uint32_t *sampl
 	}
 }
 
+static void note_wet(const struct pollfd *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (fds[i].fd < 0 || !fds[i].revents)
+			continue;
+		poller_set_wet(fds[i].fd, POLLER_IN);
+		poller_set_wet(fds[i].fd, POLLER_OUT);
+	}
+}
+
 /* 0 when the kernel had better be asked. */
 static long answer(struct pollfd *fds, unsigned n, const struct poller_waiter *w)
 {
@@ -108,6 +118,8 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 		if (!sample_all(fds, n, room->samples) || deadline == 0) {
 			zero = (struct timespec){ 0, 0 };
 			r = sys_call(SYS_ppoll, fds, n, &zero, NULL, 8);
+			if (r > 0)
+				note_wet(fds, n);
 			if (r || deadline == 0)
 				return r;
 			note_dry(fds, n, room->samples);

@@ -61,7 +61,8 @@ static long do_recvfrom(struct coro *me, int fd, void *buf, size_t n, int flags,
 
 	if (flags & (MSG_DONTWAIT | MSG_ERRQUEUE))
 		return sys_call(SYS_recvfrom, fd, buf, n, flags, addr, len);
-	r = io_run(me, fd, &recvfrom_op, &a);
+	r = io_run_for(me, fd, &recvfrom_op, &a,
+		       flags & ~(MSG_WAITALL | MSG_NOSIGNAL) ? 0 : n);
 	if (r <= 0 || !(flags & MSG_WAITALL) || (flags & MSG_PEEK) ||
 	    (size_t)r == n || !is_stream(fd) || fdtab_nonblocking(fd))
 		return r;

@@ -42,6 +42,7 @@ struct pollable {
 	struct list waiters;
 	uint32_t users;		/* of a private duplicate */
 	bool armed;
+	_Atomic bool lasting;	/* seen what one edge tells and then stays */
 	bool private;		/* a duplicate made by poller_forget */
 } __attribute__((aligned(64)));
 
@@ -142,6 +143,26 @@ void poller_set_dry(int fd, int dir, uint32_t sample)
 				      memory_order_relaxed);
 }
 
+void poller_set_drained(int fd, uint32_t sample)
+{
+	struct pollable *p = find(fd);
+
+	/* A FIN that came before the sample was harvested with it, and has set
+	 * lasting; one that comes later is an edge that the sample has not. */
+	if (p && p->armed &&
+	    !atomic_load_explicit(&p->lasting, memory_order_relaxed))
+		atomic_store_explicit(&p->dry[POLLER_IN], sample + 1,
+				      memory_order_relaxed);
+}
+
+void poller_set_wet(int fd, int dir)
+{
+	struct pollable *p = find(fd);
+
+	if (p)
+		atomic_store_explicit(&p->dry[dir], 0, memory_order_relaxed);
+}
+
 /* Under p->lock. */
 static bool moved(struct pollable *p, int dir, uint32_t sample)
 {
@@ -209,6 +230,8 @@ static void dispatch(struct poller_event *e, uint64_t epoch,
 	lock(&p->lock);
 	if (p->generation != (uint32_t)(e->data >> 32))
 		goto out;
+	if (got & (EPOLLRDHUP | EPOLLPRI | BAD_BITS))
+		atomic_store_explicit(&p->lasting, true, memory_order_relaxed);
 	if (got & (IN_BITS | BAD_BITS))
 		atomic_fetch_add_explicit(&p->edges[POLLER_IN], 1,
 					  memory_order_release);
@@ -250,6 +273,7 @@ static void reset(struct pollable *p)
 {
 	p->generation++;
 	p->armed = false;
+	atomic_store_explicit(&p->lasting, false, memory_order_relaxed);
 	atomic_store_explicit(&p->dry[POLLER_IN], 0, memory_order_relaxed);
 	atomic_store_explicit(&p->dry[POLLER_OUT], 0, memory_order_relaxed);
 }

@@ -59,6 +59,14 @@ uint32_t poller_sample(int fd, int dir, bool *ret_dry);
 /* A try was in vain at that sample. */
 void poller_set_dry(int fd, int dir, uint32_t sample);
 
+/* A read from a TCP stream at that sample brought less than was asked for, so
+ * nothing is left, unless the peer has closed or sent urgent data: those come
+ * with one edge and stay. */
+void poller_set_drained(int fd, uint32_t sample);
+
+/* The kernel says that a try would not be in vain, whatever we have heard. */
+void poller_set_wet(int fd, int dir);
+
 /* Registers the descriptor if need be and puts w on its list. 0; 1 when an
  * edge came after the sample (in the directions w wants): do not wait, try
  * again; -EPERM when it is always ready (a regular file) or -errno. A sample
