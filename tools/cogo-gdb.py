@@ -29,7 +29,7 @@ import struct
 import gdb
 import gdb.unwinder
 
-MAGIC, VERSION = 0x6f676f63, 1
+MAGIC, VERSION = 0x6f676f63, 2
 
 # As struct cogo_debug_info has them, in that order, 64 bits each.
 MEMBERS = '''
@@ -44,8 +44,9 @@ MEMBERS = '''
     coro_since
     worker_tid
     context_pc context_fp context_size
-    saved0 saved1 saved2 saved3 saved4 saved5 saved6 saved7
-    number0 number1 number2 number3 number4 number5 number6 number7
+    saved0 saved1 saved2 saved3 saved4 saved5 saved6 saved7 saved8 saved9
+    number0 number1 number2 number3 number4 number5 number6 number7 number8
+    number9
     states nstates whys nwhys'''.split()
 
 # Program counter, stack pointer, frame pointer, and what DWARF's numbers of the
@@ -171,7 +172,7 @@ class Coro:
             fp: read_word(self.sp + self.info.context_fp),
             sp: self.sp + self.info.context_size,
         }
-        for i in range(8):
+        for i in range(10):
             number = getattr(self.info, f'number{i}')
             if number in saved:
                 found[saved[number]] = read_word(

@@ -24,13 +24,14 @@ void arch_switch(void **save_sp, void *to_sp, uintptr_t tp);
 void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg);
 
 /* What a debugger needs of a suspended context. */
+#define ARCH_SAVED_REGS 10	/* of the CPU that has the most */
 struct arch_regs {
 	uintptr_t pc, sp, fp;
-	uintptr_t saved[8];	/* the other callee-saved registers, in the
-				 * order of arch_reg_numbers */
+	/* the other callee-saved registers, in the order of arch_reg_numbers */
+	uintptr_t saved[ARCH_SAVED_REGS];
 };
 /* DWARF numbers of saved[], -1 for an unused slot. */
-extern const int arch_reg_numbers[8];
+extern const int arch_reg_numbers[ARCH_SAVED_REGS];
 void arch_context_regs(void *sp, struct arch_regs *ret_regs);
 
 /* Runs fn(arg) on another stack and returns its result; the caller waits

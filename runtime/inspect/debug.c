@@ -38,7 +38,7 @@ static void describe_context(struct cogo_debug_info *d)
 	d->context_pc = regs.pc - base;
 	d->context_fp = regs.fp - base;
 	d->context_size = regs.sp - base;
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < ARCH_SAVED_REGS; i++) {
 		d->context_number[i] = arch_reg_numbers[i];
 		if (arch_reg_numbers[i] >= 0)
 			d->context_saved[i] = regs.saved[i] - base;

@@ -8,10 +8,11 @@
 #ifndef COGO_INSPECT_DEBUG_H
 #define COGO_INSPECT_DEBUG_H
 
+#include "arch/context.h"
 #include <stdint.h>
 
 #define COGO_DEBUG_MAGIC   0x6f676f63u	/* "cogo" */
-#define COGO_DEBUG_VERSION 1
+#define COGO_DEBUG_VERSION 2
 
 struct cogo_debug_info {
 	uint64_t magic, version, size;
@@ -34,8 +35,8 @@ struct cogo_debug_info {
 	 * counter, the frame pointer and the other saved registers with their
 	 * DWARF numbers (-1: none); and how far above it the frame resumes. */
 	uint64_t context_pc, context_fp, context_size;
-	uint64_t context_saved[8];
-	int64_t context_number[8];
+	uint64_t context_saved[ARCH_SAVED_REGS];
+	int64_t context_number[ARCH_SAVED_REGS];
 	/* Tables of addresses of text, and how many. */
 	uint64_t states, nstates, whys, nwhys;
 };

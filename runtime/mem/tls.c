@@ -66,6 +66,7 @@ static struct {
 	bool private;
 	const char *why;
 	size_t size, align;	/* of static TLS with the descriptor */
+	size_t above;		/* how much of it from the thread pointer up */
 	size_t thread_size;	/* of the descriptor */
 	long rseq;		/* of the rseq area from the thread pointer, 0: none */
 	uint32_t rseq_size;
@@ -150,6 +151,15 @@ static const char *look_up(void)
 	if (tls.align < 64)
 		tls.align = 64;
 	tls.thread_size = *sizeof_pthread;
+	if (ARCH_TLS_BELOW_TP) {
+		/* The variables, then the descriptor; libc counts both. */
+		tls.above = tls.thread_size;
+	} else {
+		/* The descriptor, which libc does not count, two words at the
+		 * thread pointer, the variables. */
+		tls.above = tls.size;
+		tls.size += tls.thread_size;
+	}
 	*(void **)&tls.ctype_init = dlsym(RTLD_DEFAULT, "__ctype_init");
 	*(void **)&tls.call_dtors = dlsym(RTLD_DEFAULT, "__call_tls_dtors");
 	if (!tls.ctype_init || !tls.call_dtors)
@@ -182,9 +192,10 @@ static void hide(uintptr_t tp)
 	*(int32_t *)(thread_of(tp) + tls.priority.offset) = HIDDEN_PRIORITY;
 }
 
+/* Where in a block that ends at top the thread pointer points. */
 static uintptr_t tcb_below(void *top)
 {
-	return ((uintptr_t)top - tls.thread_size) & ~(uintptr_t)(tls.align - 1);
+	return ((uintptr_t)top - tls.above) & ~(uintptr_t)(tls.align - 1);
 }
 
 /* A block that only stands on the list. */

@@ -16,7 +16,7 @@ static inline void arch_regs_to_ucontext(const struct arch_regs *regs,
 	uc->uc_mcontext.sp = regs->sp;
 	uc->uc_mcontext.regs[ARCH_FP] = regs->fp;
 	/* DWARF numbers the general registers as they are named. */
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < ARCH_SAVED_REGS; i++)
 		if (arch_reg_numbers[i] >= 0)
 			uc->uc_mcontext.regs[arch_reg_numbers[i]] =
 				regs->saved[i];
@@ -29,7 +29,7 @@ static inline void arch_regs_from_ucontext(const ucontext_t *uc,
 	regs->pc = uc->uc_mcontext.pc;
 	regs->sp = uc->uc_mcontext.sp;
 	regs->fp = uc->uc_mcontext.regs[ARCH_FP];
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < ARCH_SAVED_REGS; i++)
 		if (arch_reg_numbers[i] >= 0)
 			regs->saved[i] =
 				uc->uc_mcontext.regs[arch_reg_numbers[i]];

@@ -25,7 +25,9 @@ struct frame {
 _Static_assert(offsetof(struct frame, rbp) == 48, "context.S knows this");
 _Static_assert(offsetof(struct frame, pc) == 56, "context.S knows this");
 
-const int arch_reg_numbers[8] = { 3, 12, 13, 14, 15, -1, -1, -1 };
+const int arch_reg_numbers[ARCH_SAVED_REGS] = {
+	3, 12, 13, 14, 15, -1, -1, -1, -1, -1,
+};
 
 void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg)
 {
