@@ -18,6 +18,7 @@
 #include "base/lock.h"
 #include "base/sys.h"
 #include <errno.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #ifndef MADV_GUARD_INSTALL
@@ -37,6 +38,8 @@ struct stack_pool {
 	unsigned made;
 };
 
+/* The kernel's; 4 KiB on x86-64, 16 or 64 on some of the others. */
+static size_t page = PAGE_SIZE;
 static struct stack_pool pools[POOLS];	/* under pools_lock */
 static struct lock pools_lock;
 static _Atomic int guard_install;	/* 1 works, 0 does not */
@@ -46,14 +49,16 @@ static _Atomic int warned;
  * thrown away. */
 void stack_init(int no_guard_install)
 {
-	void *page = sys_map(PAGE_SIZE);
+	void *trial;
 
-	if (!page)
+	page = getauxval(AT_PAGESZ);
+	trial = sys_map(page);
+	if (!trial)
 		return;
 	guard_install = !no_guard_install &&
-			sys_call(SYS_madvise, page, PAGE_SIZE,
+			sys_call(SYS_madvise, trial, page,
 				 MADV_GUARD_INSTALL) == 0;
-	sys_unmap(page, PAGE_SIZE);
+	sys_unmap(trial, page);
 }
 
 const char *stack_guard_method(void)
@@ -89,8 +94,8 @@ static struct stack_pool *find_pool(size_t size, size_t guard)
 
 static struct stack_pool *pool_for(size_t size, size_t guard)
 {
-	guard = align_up(guard, PAGE_SIZE);
-	size = align_up(size, PAGE_SIZE) + guard;
+	guard = align_up(guard, page);
+	size = align_up(size, page) + guard;
 	return find_pool(size, guard);
 }
 
@@ -193,7 +198,7 @@ out:
 size_t stack_trim(const struct stack *s, const void *below)
 {
 	uintptr_t from = (uintptr_t)s->low + s->guard;
-	uintptr_t to = (uintptr_t)below & ~(uintptr_t)(PAGE_SIZE - 1);
+	uintptr_t to = (uintptr_t)below & ~(uintptr_t)(page - 1);
 
 	/* Who is parked may be on another stack altogether (makecontext, a
 	 * borrowed one). */
