@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* mask.c - what each thread blocks, and where a signal goes in consequence. */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+#include "../../support/expect.h"
+
+static sigset_t set_of(int sig)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	if (sig)
+		sigaddset(&set, sig);
+	return set;
+}
+
+static bool blocks(int sig)
+{
+	sigset_t set;
+
+	EXPECT_EQ(pthread_sigmask(SIG_BLOCK, NULL, &set), 0);
+	return sigismember(&set, sig) == 1;
+}
+
+static void block(int how, int sig)
+{
+	sigset_t set = set_of(sig);
+
+	EXPECT_EQ(pthread_sigmask(how, &set, NULL), 0);
+}
+
+static atomic_int handled;
+static pthread_t handled_by;
+
+static void handle(int sig)
+{
+	(void)sig;
+	handled_by = pthread_self();
+	atomic_fetch_add(&handled, 1);
+}
+
+static void handle_by(int sig, void (*handler)(int), int flags, int also)
+{
+	struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+
+	sigemptyset(&action.sa_mask);
+	if (also)
+		sigaddset(&action.sa_mask, also);
+	EXPECT_OK(sigaction(sig, &action, NULL));
+}
+
+/* ---- whose mask ---- */
+
+static void *change_own(void *arg)
+{
+	/* inherited, and its own from here on */
+	EXPECT(blocks(SIGUSR1) && !blocks(SIGUSR2));
+	block(SIG_UNBLOCK, SIGUSR1);
+	block(SIG_BLOCK, SIGUSR2);
+	for (int i = 0; i < 50; i++) {
+		sched_yield();
+		nap_us(100);
+		EXPECT(!blocks(SIGUSR1) && blocks(SIGUSR2));
+	}
+	return arg;
+}
+
+static void a_mask_is_inherited_and_then_its_threads_own(void)
+{
+	pthread_t t[8];
+
+	block(SIG_BLOCK, SIGUSR1);
+	for (int i = 0; i < 8; i++)
+		t[i] = start(change_own, NULL);
+	for (int i = 0; i < 50; i++) {
+		EXPECT(blocks(SIGUSR1) && !blocks(SIGUSR2));
+		sched_yield();
+	}
+	for (int i = 0; i < 8; i++)
+		finish(t[i]);
+	EXPECT(blocks(SIGUSR1) && !blocks(SIGUSR2));
+	block(SIG_UNBLOCK, SIGUSR1);
+}
+
+static void the_ways_to_change_a_mask_agree(void)
+{
+	sigset_t set = set_of(SIGUSR1), old;
+
+	EXPECT_OK(sigprocmask(SIG_BLOCK, &set, &old));
+	EXPECT(sigismember(&old, SIGUSR1) == 0);
+	EXPECT(blocks(SIGUSR1));
+	set = set_of(SIGUSR2);
+	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &set, &old), 0);
+	EXPECT(sigismember(&old, SIGUSR1) == 1);
+	EXPECT(blocks(SIGUSR2) && !blocks(SIGUSR1));
+	EXPECT_EQ(pthread_sigmask(77, &set, NULL), EINVAL);
+	EXPECT_ERR(sigprocmask(77, &set, NULL), EINVAL);
+	/* the two that nobody may block are silently left out */
+	sigfillset(&set);
+	EXPECT_EQ(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+	EXPECT(!blocks(SIGKILL) && !blocks(SIGSTOP) && blocks(SIGTERM));
+	sigemptyset(&set);
+	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &set, NULL), 0);
+	EXPECT(!blocks(SIGTERM));
+}
+
+/* ---- pending ---- */
+
+static atomic_bool may_end, ready;
+
+static bool pending(int sig)
+{
+	sigset_t set;
+
+	EXPECT_OK(sigpending(&set));
+	return sigismember(&set, sig) == 1;
+}
+
+static void *be_signalled(void *arg)
+{
+	block(SIG_BLOCK, SIGUSR1);
+	atomic_store(&ready, true);
+	WAIT_UNTIL(pending(SIGUSR1));
+	EXPECT_EQ(atomic_load(&handled), 0);
+	WAIT_UNTIL(atomic_load(&may_end));
+	block(SIG_UNBLOCK, SIGUSR1);
+	EXPECT_EQ(atomic_load(&handled), 1); /* before it returned */
+	EXPECT(pthread_equal(handled_by, pthread_self()));
+	EXPECT(!pending(SIGUSR1));
+	return arg;
+}
+
+static void what_is_sent_to_a_thread_waits_for_that_thread(void)
+{
+	pthread_t t;
+
+	atomic_store(&handled, 0);
+	atomic_store(&ready, false);
+	atomic_store(&may_end, false);
+	handle_by(SIGUSR1, handle, 0, 0);
+	t = start(be_signalled, NULL);
+	WAIT_UNTIL(atomic_load(&ready));
+	EXPECT_EQ(pthread_kill(t, SIGUSR1), 0);
+	settle();
+	EXPECT(!pending(SIGUSR1)); /* not ours */
+	atomic_store(&may_end, true);
+	finish(t);
+	EXPECT_EQ(atomic_load(&handled), 1);
+}
+
+/* A child's life: signals to a process need a process whose threads are all
+ * known. Its main blocks everything, as does who is made by it. */
+static void all_block_then_one_does_not(void *arg)
+{
+	sigset_t all;
+
+	(void)arg;
+	sigfillset(&all);
+	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
+	atomic_store(&handled, 0);
+	handle_by(SIGUSR1, handle, 0, 0);
+	EXPECT_OK(kill(getpid(), SIGUSR1));
+	settle();
+	EXPECT_EQ(atomic_load(&handled), 0);
+	EXPECT(pending(SIGUSR1));
+	block(SIG_UNBLOCK, SIGUSR1);
+	EXPECT_EQ(atomic_load(&handled), 1);
+	EXPECT(pthread_equal(handled_by, pthread_self()));
+}
+
+static void what_all_block_waits_for_the_first_that_does_not(void)
+{
+	expect_child(all_block_then_one_does_not, NULL);
+}
+
+static void *sleep_unblocked(void *arg)
+{
+	block(SIG_UNBLOCK, SIGUSR1);
+	atomic_store(&ready, true);
+	while (!atomic_load(&may_end))
+		nap_us(1000);
+	return arg;
+}
+
+static void *sleep_blocked(void *arg)
+{
+	while (!atomic_load(&may_end))
+		nap_us(1000);
+	return arg;
+}
+
+/* One of eleven does not block it, and it waits. */
+static void one_of_many_does_not_block(void *arg)
+{
+	pthread_t others[10], one;
+	sigset_t all;
+
+	(void)arg;
+	sigfillset(&all);
+	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
+	handle_by(SIGUSR1, handle, 0, 0);
+	atomic_store(&handled, 0);
+	atomic_store(&ready, false);
+	atomic_store(&may_end, false);
+	for (int i = 0; i < 10; i++)
+		others[i] = start(sleep_blocked, NULL);
+	one = start(sleep_unblocked, NULL);
+	WAIT_UNTIL(atomic_load(&ready));
+	for (int i = 1; i <= 50; i++) {
+		EXPECT_OK(kill(getpid(), SIGUSR1));
+		WAIT_UNTIL(atomic_load(&handled) >= i);
+		EXPECT(pthread_equal(handled_by, one));
+	}
+	EXPECT_EQ(atomic_load(&handled), 50);
+	atomic_store(&may_end, true);
+	for (int i = 0; i < 10; i++)
+		finish(others[i]);
+	finish(one);
+}
+
+static void what_is_sent_to_the_process_reaches_who_does_not_block_it(void)
+{
+	expect_child(one_of_many_does_not_block, NULL);
+}
+
+/* ---- while a handler runs ---- */
+
+static atomic_int depth, deepest, raised;
+static atomic_bool saw_itself_blocked, saw_other_blocked;
+
+static void nest(int sig)
+{
+	int n = atomic_fetch_add(&depth, 1) + 1;
+
+	if (n > atomic_load(&deepest))
+		atomic_store(&deepest, n);
+	atomic_store(&saw_itself_blocked, blocks(sig));
+	atomic_store(&saw_other_blocked, blocks(SIGUSR2));
+	if (atomic_fetch_add(&raised, 1) < 2)
+		raise(sig);
+	atomic_fetch_sub(&depth, 1);
+	atomic_fetch_add(&handled, 1);
+}
+
+static void a_handler_blocks_its_signal_and_what_it_asked_for(void)
+{
+	atomic_store(&handled, 0);
+	atomic_store(&raised, 0);
+	atomic_store(&deepest, 0);
+	handle_by(SIGUSR1, nest, 0, SIGUSR2);
+	EXPECT_OK(raise(SIGUSR1));
+	EXPECT_EQ(atomic_load(&deepest), 1);
+	EXPECT(atomic_load(&saw_itself_blocked));
+	EXPECT(atomic_load(&saw_other_blocked));
+	EXPECT(!blocks(SIGUSR1) && !blocks(SIGUSR2));
+	/* two raised it once more, while it was blocked: one after another */
+	EXPECT_EQ(atomic_load(&handled), 3);
+	atomic_store(&raised, 0);
+	atomic_store(&deepest, 0);
+	handle_by(SIGUSR1, nest, SA_NODEFER, 0);
+	EXPECT_OK(raise(SIGUSR1));
+	EXPECT_EQ(atomic_load(&deepest), 3);
+	EXPECT(!atomic_load(&saw_itself_blocked));
+	EXPECT(!atomic_load(&saw_other_blocked));
+	handle_by(SIGUSR1, handle, 0, 0);
+}
+
+static void *handler_in_thread(void *arg)
+{
+	a_handler_blocks_its_signal_and_what_it_asked_for();
+	return arg;
+}
+
+static void it_does_so_in_any_thread(void)
+{
+	finish(start(handler_in_thread, NULL));
+}
+
+static sigjmp_buf jump;
+
+static void jump_out(int sig)
+{
+	siglongjmp(jump, sig);
+}
+
+static void jumping_out_of_a_handler_restores_the_mask(void)
+{
+	for (volatile int i = 0; i < 20; i++) {
+		handle_by(SIGUSR1, jump_out, 0, SIGUSR2);
+		if (sigsetjmp(jump, 1) == 0) {
+			raise(SIGUSR1);
+			EXPECT(!"comes back from raise");
+		}
+		EXPECT(!blocks(SIGUSR1) && !blocks(SIGUSR2));
+		nap_us(100);
+	}
+	/* and without a saved mask it stays as it was in the handler */
+	if (sigsetjmp(jump, 0) == 0)
+		raise(SIGUSR1);
+	EXPECT(blocks(SIGUSR1) && blocks(SIGUSR2));
+	block(SIG_UNBLOCK, SIGUSR1);
+	block(SIG_UNBLOCK, SIGUSR2);
+	handle_by(SIGUSR1, handle, 0, 0);
+}
+
+/* ---- masks that come with a wait ---- */
+
+static int wait_kind;
+static int quiet_pipe[2];
+
+static long wait_with_mask(const sigset_t *mask)
+{
+	struct timespec far = {60, 0};
+	struct epoll_event event;
+	fd_set reads;
+	long ret;
+	int set;
+
+	switch (wait_kind) {
+	case 0:
+		return sigsuspend(mask);
+	case 1:
+		return ppoll(NULL, 0, &far, mask);
+	case 2:
+		FD_ZERO(&reads);
+		FD_SET(quiet_pipe[0], &reads);
+		return pselect(quiet_pipe[0] + 1, &reads, NULL, NULL, &far, mask);
+	default:
+		set = epoll_create1(0);
+		ret = epoll_pwait(set, &event, 1, 60000, mask);
+		close(set);
+		return ret;
+	}
+}
+
+static void *wait_masked(void *arg)
+{
+	sigset_t mask = set_of(SIGUSR2);
+	int before, err;
+	long ret;
+
+	block(SIG_BLOCK, SIGUSR1);
+	block(SIG_UNBLOCK, SIGUSR2);
+	/* one is there already: the wait lets it in, and only the wait */
+	EXPECT_EQ(pthread_kill(pthread_self(), SIGUSR1), 0);
+	before = atomic_load(&handled);
+	errno = 0;
+	ret = wait_with_mask(&mask);
+	err = errno;
+	EXPECT_EQ(ret, -1);
+	EXPECT_EQ(err, EINTR);
+	EXPECT_EQ(atomic_load(&handled), before + 1);
+	EXPECT(pthread_equal(handled_by, pthread_self()));
+	EXPECT(blocks(SIGUSR1) && !blocks(SIGUSR2));
+	/* and now one that is to come; SIGUSR2 must not end the wait */
+	atomic_store(&ready, true);
+	ret = wait_with_mask(&mask);
+	EXPECT_EQ(ret, -1);
+	EXPECT(blocks(SIGUSR1) && !blocks(SIGUSR2));
+	return arg;
+}
+
+static void a_wait_with_a_mask_lets_in_exactly_what_it_says(void)
+{
+	EXPECT_OK(pipe(quiet_pipe));
+	handle_by(SIGUSR1, handle, 0, 0);
+	signal(SIGUSR2, handle);
+	for (wait_kind = 0; wait_kind < 4; wait_kind++) {
+		pthread_t t;
+		int before;
+
+		atomic_store(&ready, false);
+		t = start(wait_masked, NULL);
+		WAIT_UNTIL(atomic_load(&ready));
+		settle();
+		before = atomic_load(&handled);
+		EXPECT_EQ(pthread_kill(t, SIGUSR2), 0);
+		settle();
+		/* unless it came before the wait, it waits now */
+		EXPECT(atomic_load(&handled) - before <= 1);
+		EXPECT_EQ(pthread_kill(t, SIGUSR1), 0);
+		finish(t);
+		EXPECT_EQ(atomic_load(&handled), before + 2);
+	}
+	signal(SIGUSR2, SIG_DFL);
+	close(quiet_pipe[0]);
+	close(quiet_pipe[1]);
+}
+
+static const struct expect_case cases[] = {
+	CASE(a_mask_is_inherited_and_then_its_threads_own),
+	CASE_IN_MAIN(a_mask_is_inherited_and_then_its_threads_own),
+	CASE(the_ways_to_change_a_mask_agree),
+	CASE(what_is_sent_to_a_thread_waits_for_that_thread),
+	CASE(what_all_block_waits_for_the_first_that_does_not),
+	CASE_IN_MAIN(what_all_block_waits_for_the_first_that_does_not),
+	CASE(what_is_sent_to_the_process_reaches_who_does_not_block_it),
+	CASE_IN_MAIN(what_is_sent_to_the_process_reaches_who_does_not_block_it),
+	CASE_IN_MAIN(a_handler_blocks_its_signal_and_what_it_asked_for),
+	CASE(it_does_so_in_any_thread),
+	CASE(jumping_out_of_a_handler_restores_the_mask),
+	CASE_IN_MAIN(jumping_out_of_a_handler_restores_the_mask),
+	CASE(a_wait_with_a_mask_lets_in_exactly_what_it_says),
+};
+EXPECT_MAIN(cases)
