@@ -142,7 +142,7 @@ static inline bool expect_str(const char *seen, const char *want,
 
 	if (seen && want && strcmp(seen, want) == 0)
 		return expect_bool(true, file, line, "");
-	snprintf(text, sizeof(text), "%s is \"%s\", not \"%s\"", seen_text,
+	snprintf(text, sizeof(text), "%.100s is \"%.180s\", not \"%.180s\"", seen_text,
 		 seen ? seen : "(null)", want ? want : "(null)");
 	return expect_bool(false, file, line, text);
 }
