@@ -40,7 +40,7 @@ cogo_time census_since(uint64_t cycles)
 
 size_t census_touched(const struct stack *s)
 {
-	unsigned char there[2048];
+	unsigned char there[512];
 	size_t sum = 0, n;
 
 	for (char *at = s->low; at && at < s->top; at += n * PAGE_SIZE) {

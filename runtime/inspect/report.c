@@ -489,6 +489,9 @@ void report_fork_child(void)
 
 /* ---- the summary --------------------------------------------------------- */
 
+/* It is given once, by whoever ends the program, who may have little stack:
+ * what is large is not on it. */
+
 struct stacks {
 	uint64_t n, measured, touched, reserved;
 };
@@ -510,8 +513,9 @@ static long add_stack(struct coro *c, void *arg)
 
 static void tell_handoffs(void)
 {
-	struct block_stats b;
-	char time[32], text[4096];
+	static struct block_stats b;
+	static char text[4096];
+	char time[32];
 
 	block_get_stats(&b);
 	report("  hand-offs       %llu declared, %llu noticed\n",
@@ -564,7 +568,8 @@ static void sum_up(void)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_relaxed);
 	uint64_t switches = 0, steals = 0;
-	char text[4096], time[32];
+	static char text[4096];
+	char time[32];
 
 	for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++) {
 		struct worker *w = atomic_load_explicit(&sched.workers[i],

@@ -20,7 +20,7 @@ static struct timespec half_a_second = { .tv_nsec = 500000000 };
 static const char *fifo;
 
 /* A call that no event announces the end of. */
-static __attribute__((noinline, noclone)) void block_here(const char *how)
+static __attribute__((noinline)) void block_here(const char *how)
 {
 	int fd;
 

@@ -17,7 +17,7 @@ static int handled;
 
 static volatile int bottomless = 1;
 
-static __attribute__((noinline, noclone)) int fall(int depth)
+static __attribute__((noinline)) int fall(int depth)
 {
 	volatile char ballast[256];
 

@@ -18,7 +18,7 @@ static _Atomic long waiting;
 
 static volatile int bottomless = 1;
 
-static __attribute__((noinline, noclone)) int fall(int depth)
+static __attribute__((noinline)) int fall(int depth)
 {
 	volatile char ballast[256];
 

@@ -14,7 +14,7 @@
 static long turns;
 
 /* A place to stop at. */
-static __attribute__((noinline, noclone)) void turn(int fd)
+static __attribute__((noinline)) void turn(int fd)
 {
 	char byte;
 

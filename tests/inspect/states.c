@@ -27,7 +27,7 @@ static volatile int never;
 
 /* Nothing here is inlined, and nothing ends in a jump: then it would not be in
  * the backtrace. */
-#define PLACE static __attribute__((noinline, noclone))
+#define PLACE static __attribute__((noinline))
 #define STAY __asm__ volatile("" : : : "memory")
 
 PLACE void stand_in_read(void)

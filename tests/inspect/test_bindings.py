@@ -5,6 +5,7 @@ and each _Unwind_* name of a program binds to what it binds to without us."""
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -81,7 +82,7 @@ class Bindings(unittest.TestCase):
                 'print("libunwind.so.8" in open("/proc/self/maps").read())\n'
                 'try: ctypes.CDLL(None).unw_backtrace; print("found")\n'
                 'except AttributeError: print("hidden")\n')
-        out = subprocess.run([look.COGO_RUN, '--', 'python3', '-c', code],
+        out = subprocess.run([look.COGO_RUN, '--', sys.executable, '-c', code],
                              stdout=subprocess.PIPE, text=True,
                              check=True).stdout.split()
         if out[0] == 'False':

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -19,15 +20,21 @@ def states(*what, options=DUMP):
     return program
 
 
-def settled(program, name, words):
-    """Dumps until that one is where it was told to go: it said so a moment
-    before it went there."""
+def dump_until(program, condition):
+    """Dumps until it holds: who says that he goes somewhere is there a moment
+    later, and main was just running our handler. Returns the last dump."""
     end = time.monotonic() + look.PATIENCE
     while True:
-        entry = look.named(program.dump(), name)
-        if words in entry.rest or time.monotonic() > end:
-            return entry
+        found = program.dump()
+        if condition(found) or time.monotonic() > end:
+            return found
         time.sleep(0.01)
+
+
+def settled(program, name, words):
+    """The entry of that name, once it is where it was told to go."""
+    return look.named(dump_until(program, lambda found: words in look.named(
+        found, name).rest), name)
 
 
 class Dump(unittest.TestCase):
@@ -71,7 +78,9 @@ class Dump(unittest.TestCase):
 
     def test_the_main_thread_is_there_too(self):
         with states('read') as program:
-            mains = [e for e in program.dump() if e.kind == 'thread']
+            mains = [e for e in dump_until(program, lambda found: any(
+                e.kind == 'thread' and e.frames for e in found))
+                if e.kind == 'thread']
             self.assertEqual(len(mains), 1, mains)
             self.assertIn(f'on kernel thread {program.pid}', mains[0].rest)
             self.assertTrue(any('main+' in f for f in mains[0].frames),
@@ -79,7 +88,8 @@ class Dump(unittest.TestCase):
 
     def test_all_of_many_are_listed_in_order_and_once(self):
         with states(*['read'] * 300) as program:
-            found = program.dump()
+            found = dump_until(program, lambda found: all(
+                e.frames for e in found))
             coroutines = [e.id for e in found if e.kind == 'coroutine']
             self.assertEqual(len(coroutines), 300)
             self.assertEqual(coroutines, sorted(set(coroutines)))
@@ -124,6 +134,19 @@ class Dump(unittest.TestCase):
              'print(signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL)'],
             stdout=subprocess.PIPE, text=True, check=True).stdout
         self.assertEqual(out, 'True\n')
+
+    def test_without_libunwind_frame_pointers_are_followed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, 'libunwind.so.8'), 'wb') as f:
+                f.write(b'no library')
+            with look.Program(DUMP, look.built('states'), 'read',
+                              env={'LD_LIBRARY_PATH': folder}) as program:
+                program.until_out('ready')
+                entry = settled(program, 'read', 'waits to read')
+                self.assertIn('backtraces by frame pointers', program.err)
+                self.assertTrue(any('stand_in_read' in f
+                                    for f in entry.frames), repr(entry))
+                self.assertEqual(program.end(), 0)
 
     def test_the_child_of_a_fork_can_be_asked_too(self):
         with look.Program(DUMP, look.built('forks')) as program:

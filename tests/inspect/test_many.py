@@ -4,6 +4,7 @@
 one have threads."""
 import re
 import signal
+import time
 import unittest
 
 import look
@@ -37,18 +38,24 @@ class Many(unittest.TestCase):
                     'all of them')
             self.assertIn(f'parked {n}\n', p.out, p.err)
             maps = mappings(p.pid)
-            found = p.dump()
+            # The last of them said that it would wait, and then did.
+            end = time.monotonic() + look.PATIENCE
+            while time.monotonic() < end:
+                found = p.dump()
+                if all(e.frames for e in found if e.kind == 'coroutine'):
+                    break
             self.assertEqual(sum(e.kind == 'coroutine' for e in found), n)
             ids = {e.id: e for e in found}
             for e in found:
+                if e.kind == 'thread':
+                    continue
                 # Told in full, or by reference to one that was.
                 self.assertTrue(e.frames, repr(e))
                 as_other = re.match(r'as coroutine (\d+)', e.frames[0])
                 if as_other:
                     e = ids[int(as_other.group(1))]
-                if e.kind == 'coroutine':
-                    self.assertTrue(any('thread+' in f for f in e.frames),
-                                    repr(e))
+                self.assertTrue(any('thread+' in f for f in e.frames),
+                                repr(e))
             p.send('go\n')
             self.assertEqual(p.end(), 0, p.err)
             self.assertIn(f'joined {n}\n', p.out)
