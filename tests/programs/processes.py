@@ -165,7 +165,9 @@ class Process:
             if self.run.dumps:
                 self.dump()
         for title, text in (("output", self.out()), ("errors", self.err())):
-            if text:
+            if "\0" in text or text.count("\ufffd") > 9:
+                print(f"--- {title} of {self.name}: {len(text)} binary characters")
+            elif text:
                 print(f"--- {title} of {self.name}\n{text[-12000:]}")
         sys.stdout.flush()
 
