@@ -85,14 +85,15 @@ int cond_wait(struct cond *c, struct mutex *m, cogo_time deadline,
 	struct lot_bucket *b;
 
 	for (;;) {
-		mutex_part_begin(m, &parting);
+		if (m)
+			mutex_part_begin(m, &parting);
 		b = lot_lock(c);
 		remember(c, m, cond_quiet(c));
 		/* Before the mutex goes (C1). */
 		atomic_fetch_or_explicit(&c->word, COND_WAITED,
 					 memory_order_relaxed);
 		*epoch = epoch_of(c);
-		if (mutex_part_end(m, &parting))
+		if (!m || mutex_part_end(m, &parting))
 			break;
 		/* Somebody joined the mutex's queue in between. */
 		lot_unlock(b);

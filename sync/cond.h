@@ -27,7 +27,7 @@ static inline bool cond_quiet(struct cond *c)
 		 COND_WAITED);
 }
 
-/* Lets go of m, which the caller holds, and parks until signalled: 0. Or
+/* Lets go of m, which the caller holds (NULL: of nothing), and parks until signalled: 0. Or
  * -ETIMEDOUT; or -EINTR, -ECANCELED: then cond_wait_again, unless the wait is
  * to end. The mutex is not taken back: mutex_lock_woken does that after 0,
  * mutex_lock after everything else. *epoch is for cond_wait_again. */

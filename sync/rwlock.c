@@ -24,67 +24,6 @@
 
 #define TAG_READER 1u
 #define TAG_WRITER 2u
-#define WAITING	   (RWLOCK_WRITERS | RWLOCK_READERS)
-#define TAKEN	   (RWLOCK_WRITER | RWLOCK_COUNT)
-
-static uint32_t look(struct rwlock *l)
-{
-	return atomic_load_explicit(&l->word, memory_order_relaxed);
-}
-
-/* acq_rel: pairs with itself, in whoever had the lock before and after. */
-static bool swap(struct rwlock *l, uint32_t *was, uint32_t to)
-{
-	return atomic_compare_exchange_weak_explicit(&l->word, was, to,
-						     memory_order_acq_rel,
-						     memory_order_relaxed);
-}
-
-/* Must one more reader stay out? Behind a waiting writer only as long as other
- * readers are in: their last will wake somebody. */
-static bool readers_stay_out(uint32_t w, bool writers_first)
-{
-	return w & RWLOCK_WRITER ||
-	       (writers_first && w & RWLOCK_WRITERS && w & RWLOCK_COUNT);
-}
-
-int rwlock_try_read(struct rwlock *l, bool writers_first)
-{
-	uint32_t w = look(l);
-
-	while (!readers_stay_out(w, writers_first)) {
-		if ((w & RWLOCK_COUNT) == RWLOCK_COUNT)
-			return -EAGAIN;
-		if (swap(l, &w, w + 1))
-			return 0;
-	}
-	return -EBUSY;
-}
-
-int rwlock_try_write(struct rwlock *l)
-{
-	uint32_t w = look(l);
-
-	while (!(w & TAKEN))
-		if (swap(l, &w, w | RWLOCK_WRITER))
-			return 0;
-	return -EBUSY;
-}
-
-bool rwlock_try_unlock(struct rwlock *l)
-{
-	uint32_t w = look(l);
-
-	while (w & TAKEN) {
-		bool last = w & RWLOCK_WRITER || (w & RWLOCK_COUNT) == 1;
-
-		if (last && w & WAITING)
-			return false;
-		if (swap(l, &w, w & RWLOCK_WRITER ? 0 : w - 1))
-			return true;
-	}
-	return true;
-}
 
 /* R1. Joins no queue if it could have the lock; then 0 or -EAGAIN, else
  * -EBUSY. Under the lock of the bucket. */
@@ -97,9 +36,9 @@ static int read_or_wait(struct rwlock *l, bool writers_first)
 		r = rwlock_try_read(l, writers_first);
 		if (r != -EBUSY)
 			return r;
-		w = look(l);
-		if (readers_stay_out(w, writers_first) &&
-		    (w & RWLOCK_READERS || swap(l, &w, w | RWLOCK_READERS)))
+		w = rwlock_look(l);
+		if (rwlock_keeps_out(w, writers_first) &&
+		    (w & RWLOCK_READERS || rwlock_swap(l, &w, w | RWLOCK_READERS)))
 			return -EBUSY;
 	}
 }
@@ -138,7 +77,7 @@ static bool claim_writer(struct lot_bucket *b, struct rwlock *l,
 /* R2. */
 static uint32_t bits_left(struct lot_bucket *b, struct rwlock *l, uint32_t w)
 {
-	return lot_any(b, l) ? w & WAITING : 0;
+	return lot_any(b, l) ? w & RWLOCK_WAITING : 0;
 }
 
 /* The writer goes: nobody else changes the word, since it has the lock and we
@@ -146,7 +85,7 @@ static uint32_t bits_left(struct lot_bucket *b, struct rwlock *l, uint32_t w)
 static void writer_goes(struct lot_bucket *b, struct rwlock *l,
 			bool writers_first, struct coro_list *woken)
 {
-	uint32_t tag = lot_first(b, l), w = look(l), to = 0;
+	uint32_t tag = lot_first(b, l), w = rwlock_look(l), to = 0;
 	bool over = tag && patience_over(tag);
 
 	if (!writers_first)
@@ -165,7 +104,7 @@ static void writer_goes(struct lot_bucket *b, struct rwlock *l,
 static void reader_goes(struct lot_bucket *b, struct rwlock *l,
 			struct coro_list *woken)
 {
-	uint32_t tag = lot_first(b, l), w = look(l), to, more = 0;
+	uint32_t tag = lot_first(b, l), w = rwlock_look(l), to, more = 0;
 	bool over = tag && patience_over(tag), chosen = false, writer = false;
 
 	do {
@@ -181,13 +120,13 @@ static void reader_goes(struct lot_bucket *b, struct rwlock *l,
 		if (last && writer && over)
 			to = RWLOCK_WRITER | RWLOCK_HANDED;
 		to |= bits_left(b, l, w);
-	} while (!swap(l, &w, to));
+	} while (!rwlock_swap(l, &w, to));
 }
 
 static void let_go(struct lot_bucket *b, struct rwlock *l, bool writers_first)
 {
 	struct coro_list woken = { 0 };
-	uint32_t w = look(l);
+	uint32_t w = rwlock_look(l);
 
 	if (w & RWLOCK_WRITER)
 		writer_goes(b, l, writers_first, &woken);
@@ -211,7 +150,7 @@ static void writer_gave_up(struct rwlock *l)
 {
 	struct coro_list woken = { 0 };
 	struct lot_bucket *b = lot_lock(l);
-	uint32_t w = look(l);
+	uint32_t w = rwlock_look(l);
 
 	do {
 		if (w & RWLOCK_WRITER || !(w & RWLOCK_COUNT) ||
@@ -219,7 +158,7 @@ static void writer_gave_up(struct rwlock *l)
 			lot_unlock(b);
 			return;
 		}
-	} while (!swap(l, &w, w + 1));
+	} while (!rwlock_swap(l, &w, w + 1));
 	atomic_fetch_add_explicit(&l->word, claim_readers(b, l, &woken),
 				  memory_order_relaxed);
 	/* Drops the lock of the bucket; who was let in is not ours to touch
@@ -231,10 +170,10 @@ static void writer_gave_up(struct rwlock *l)
 /* As a writer who was woken, when it was handed the lock. */
 static bool take_handed(struct rwlock *l)
 {
-	uint32_t w = look(l);
+	uint32_t w = rwlock_look(l);
 
 	while (w & RWLOCK_HANDED)
-		if (swap(l, &w, w & ~RWLOCK_HANDED))
+		if (rwlock_swap(l, &w, w & ~RWLOCK_HANDED))
 			return true;
 	return false;
 }
@@ -247,9 +186,9 @@ static bool write_or_wait(struct rwlock *l, bool woken)
 	for (;;) {
 		if (rwlock_try_write(l) == 0 || (woken && take_handed(l)))
 			return true;
-		w = look(l);
-		if (w & TAKEN &&
-		    (w & RWLOCK_WRITERS || swap(l, &w, w | RWLOCK_WRITERS)))
+		w = rwlock_look(l);
+		if (w & RWLOCK_TAKEN &&
+		    (w & RWLOCK_WRITERS || rwlock_swap(l, &w, w | RWLOCK_WRITERS)))
 			return false;
 	}
 }

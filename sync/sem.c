@@ -12,47 +12,26 @@
 #include "wait/lot.h"
 #include <errno.h>
 
-#define VALUE	0xffffffffu
-#define WAITER	(1ull << 32)
-
-/* acq_rel: the taker sees what the giver did before. */
-static bool swap(struct sem *s, uint64_t *was, uint64_t to)
-{
-	return atomic_compare_exchange_weak_explicit(&s->word, was, to,
-						     memory_order_acq_rel,
-						     memory_order_relaxed);
-}
-
-static uint64_t look(struct sem *s)
-{
-	return atomic_load_explicit(&s->word, memory_order_relaxed);
-}
-
 static bool take(struct sem *s, uint64_t counted)
 {
-	uint64_t w = look(s);
+	uint64_t w = sem_look(s);
 
-	while (w & VALUE)
-		if (swap(s, &w, w - 1 - counted))
+	while (w & SEM_VALUE)
+		if (sem_swap(s, &w, w - 1 - counted))
 			return true;
 	return false;
-}
-
-bool sem_try_take(struct sem *s)
-{
-	return take(s, 0);
 }
 
 /* Under the lock of the bucket: a token, or counted (P1). */
 static bool take_or_count(struct sem *s, uint64_t counted)
 {
-	uint64_t w = look(s);
+	uint64_t w = sem_look(s);
 
 	for (;;) {
-		if (w & VALUE) {
-			if (swap(s, &w, w - 1 - counted))
+		if (w & SEM_VALUE) {
+			if (sem_swap(s, &w, w - 1 - counted))
 				return true;
-		} else if (counted || swap(s, &w, w + WAITER)) {
+		} else if (counted || sem_swap(s, &w, w + SEM_WAITER)) {
 			return false;
 		}
 	}
@@ -72,26 +51,15 @@ int sem_take(struct sem *s, cogo_time deadline)
 			lot_unlock(b);
 			return 0;
 		}
-		counted = WAITER;
+		counted = SEM_WAITER;
 		r = lot_park(b, s, 1, deadline, WHY_SEM);
 		if (r == 0)
 			continue;
 		/* A token given in this moment is not lost on us: its giver
 		 * claimed somebody else, or nobody, and it is there to take. */
-		atomic_fetch_sub_explicit(&s->word, WAITER, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&s->word, SEM_WAITER, memory_order_relaxed);
 		return r;
 	}
-}
-
-int sem_give(struct sem *s)
-{
-	uint64_t w = look(s);
-
-	do {
-		if ((w & VALUE) >= SEM_MOST)
-			return -EOVERFLOW;
-	} while (!swap(s, &w, w + 1));
-	return w >= WAITER;
 }
 
 void sem_wake(const struct sem *s)

@@ -18,27 +18,48 @@ struct db_member {
 	uint32_t bits, count, offset;
 };
 
-bool locks_decide(void)
+static void decide(void)
 {
-	static _Atomic uint32_t deciding;
 	const struct db_member *tid;
-	uint32_t nobody = 0;
 
-	/* Before libc is up there is no environment to read. And what follows
-	 * may come back here (a malloc with locks of its own, under dlsym): that
-	 * call is libc's, and its mutex is good for both. */
-	if (!environ || !atomic_compare_exchange_strong_explicit(
-				&deciding, &nobody, 1, memory_order_acquire,
-				memory_order_relaxed))
-		return false;
 	boot_load();
 	tid = dlsym(RTLD_DEFAULT, "_thread_db_pthread_tid");
 	if (tls_private() && tid)
 		locks_tid_offset = tid->offset;
 	/* release: whoever sees the mode sees the offset. */
-	atomic_store_explicit(&locks_mode, gate_threads() ? LOCKS_OURS : LOCKS_LIBC,
+	atomic_store_explicit(&locks_mode,
+			      gate_threads() ? LOCKS_OURS : LOCKS_LIBC,
 			      memory_order_release);
+}
+
+bool locks_decide(void)
+{
+	static _Atomic uint32_t decider;
+	uint32_t who = 0, me = (uint32_t)sys_gettid();
+
+	/* Before libc is up there is no environment to read. */
+	if (!environ)
+		return false;
+	if (atomic_compare_exchange_strong_explicit(&decider, &who, me,
+						    memory_order_acquire,
+						    memory_order_acquire))
+		decide();
+	else if (who == me)
+		/* A malloc with locks of its own, under dlsym: this call is
+		 * libc's, whose mutex is good for both. */
+		return false;
+	/* acquire: pairs with the release in decide. No two threads may differ
+	 * over an object, so the others wait. */
+	while (atomic_load_explicit(&locks_mode, memory_order_acquire) ==
+	       LOCKS_UNDECIDED)
+		sys_call(SYS_sched_yield);
 	return gate_threads();
+}
+
+/* As early as can be: before the program has threads. */
+__attribute__((constructor)) static void decide_at_load(void)
+{
+	locks_decide();
 }
 
 uint32_t locks_id_slow(void)
