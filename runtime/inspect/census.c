@@ -11,7 +11,7 @@
 #include "base/sys.h"
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/auxv.h>
 
 #define HOLD_TRIES 10000
 
@@ -40,17 +40,17 @@ cogo_time census_since(uint64_t cycles)
 
 size_t census_touched(const struct stack *s)
 {
+	size_t page = getauxval(AT_PAGESZ), sum = 0, n;
 	unsigned char there[512];
-	size_t sum = 0, n;
 
-	for (char *at = s->low; at && at < s->top; at += n * PAGE_SIZE) {
-		n = (size_t)(s->top - at) / PAGE_SIZE;
+	for (char *at = s->low; at && at < s->top; at += n * page) {
+		n = (size_t)(s->top - at) / page;
 		if (n > sizeof(there))
 			n = sizeof(there);
-		if (n == 0 || sys_call(SYS_mincore, at, n * PAGE_SIZE, there))
+		if (n == 0 || sys_call(SYS_mincore, at, n * page, there))
 			break;
 		for (size_t i = 0; i < n; i++)
-			sum += there[i] & 1 ? PAGE_SIZE : 0;
+			sum += there[i] & 1 ? page : 0;
 	}
 	return sum;
 }
