@@ -69,7 +69,7 @@ static struct {
 	size_t above;		/* how much of it from the thread pointer up */
 	size_t thread_size;	/* of the descriptor */
 	long rseq;		/* of the rseq area from the thread pointer, 0: none */
-	uint32_t rseq_size;
+	uint32_t rseq_size;	/* 0: nobody is registered */
 	struct db_member tid, list, specific, policy, priority;
 	long libc_offset;	/* libc's variables, from the thread pointer */
 	size_t libc_size;
@@ -166,7 +166,9 @@ static const char *look_up(void)
 		return "libc does not export __ctype_init or __call_tls_dtors";
 	rseq_offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
 	rseq_size = dlsym(RTLD_DEFAULT, "__rseq_size");
-	if (rseq_offset && rseq_size && *rseq_size) {
+	/* Where the kernel has none of it the area is there all the same, and
+	 * a thread's children ask it whether to register. */
+	if (rseq_offset && rseq_size) {
 		tls.rseq = *rseq_offset;
 		tls.rseq_size = *rseq_size;
 	}
@@ -384,7 +386,9 @@ int tls_tid(uintptr_t tp)
 void tls_free_specific(uintptr_t tp)
 {
 	void **level1 = (void **)(thread_of(tp) + tls.specific.offset);
-	uint32_t n = tls.specific.count;
+	/* Described as one member of so many bits, or as an array. */
+	uint32_t n = tls.specific.bits / (8 * sizeof(void *)) *
+		     tls.specific.count;
 
 	/* The first block is part of the descriptor. */
 	for (uint32_t i = 1; i < n; i++) {
@@ -407,7 +411,7 @@ void tls_fork_child(uintptr_t tp, uintptr_t worker_tp, bool libc_forked)
 {
 	/* The kernel goes on writing to the area that was the worker's, in
 	 * memory that libc may now give away or unmap. */
-	if (worker_tp && tls.rseq)
+	if (worker_tp && tls.rseq && tls.rseq_size)
 		sys_call(SYS_rseq, worker_tp + (uintptr_t)tls.rseq, tls.rseq_size,
 			 UNREGISTER, RSEQ_SIG);
 	if (!stretch.head || !libc_forked)
