@@ -42,20 +42,34 @@ static void forget(int fd)
 		door_leave(me);
 }
 
+static bool vforked(void)
+{
+	struct coro *me = self();
+
+	return unlikely(me && me->vforked);
+}
+
 void file_made(int fd, bool nonblocking, bool socket)
 {
+	if (vforked())
+		return;
 	forget(fd);
 	fdtab_born(fd, nonblocking, socket);
 }
 
 void file_came(int fd)
 {
+	if (vforked())
+		return;
 	forget(fd);
 	fdtab_gone(fd);
 }
 
 void file_goes(int fd)
 {
+	/* A child of vfork has descriptors of its own, but its parent's memory. */
+	if (vforked())
+		return;
 	forget(fd);
 	fdtab_gone(fd);
 }
@@ -391,7 +405,7 @@ HOOKED int dup(int fd)
 {
 	int copy = REAL(dup)(fd);
 
-	if (copy >= 0) {
+	if (copy >= 0 && !vforked()) {
 		fdtab_shared(fd);
 		file_came(copy);
 	}
@@ -411,7 +425,7 @@ static int replace(int fd, int to, int flags)
 	do {
 		r = sys_call(SYS_dup3, fd, to, flags);
 	} while (r == -EBUSY);
-	if (r >= 0) {
+	if (r >= 0 && !vforked()) {
 		fdtab_shared(fd);
 		fdtab_gone(to);
 	}
@@ -460,14 +474,14 @@ HOOKED int fcntl64(int fd, int cmd, ...)
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
 		r = sys_call(SYS_fcntl, fd, cmd, arg);
-		if (r >= 0) {
+		if (r >= 0 && !vforked()) {
 			fdtab_shared(fd);
 			file_came((int)r);
 		}
 		return (int)gate_return(r);
 	case F_SETFL:
 		r = sys_call(SYS_fcntl, fd, cmd, arg);
-		if (r >= 0)
+		if (r >= 0 && !vforked())
 			fdtab_set_nonblocking(fd, (uintptr_t)arg & O_NONBLOCK);
 		return (int)gate_return(r);
 	default:
