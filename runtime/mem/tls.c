@@ -71,6 +71,9 @@ static struct {
 	long rseq;		/* of the rseq area from the thread pointer, 0: none */
 	uint32_t rseq_size;	/* 0: nobody is registered */
 	struct db_member tid, list, specific, policy, priority;
+	long resolver;		/* libc's pointer, from the thread pointer */
+	_Atomic uintptr_t resolver_state;	/* where it leads, from the
+						 * descriptor; 0: unknown */
 	long libc_offset;	/* libc's variables, from the thread pointer */
 	size_t libc_size;
 
@@ -131,6 +134,7 @@ static const char *look_up(void)
 	void (*static_info)(size_t *, size_t *);
 	const uint32_t *sizeof_pthread;
 	const long *rseq_offset;
+	void *resolver;
 	const unsigned *rseq_size;
 
 	*(void **)&static_info = dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info");
@@ -164,6 +168,9 @@ static const char *look_up(void)
 	*(void **)&tls.call_dtors = dlsym(RTLD_DEFAULT, "__call_tls_dtors");
 	if (!tls.ctype_init || !tls.call_dtors)
 		return "libc does not export __ctype_init or __call_tls_dtors";
+	resolver = dlsym(RTLD_DEFAULT, "__resp");
+	if (resolver)
+		tls.resolver = (char *)resolver - (char *)arch_tp_get();
 	rseq_offset = dlsym(RTLD_DEFAULT, "__rseq_offset");
 	rseq_size = dlsym(RTLD_DEFAULT, "__rseq_size");
 	/* Where the kernel has none of it the area is there all the same, and
@@ -359,8 +366,28 @@ bool tls_renew(uintptr_t tp)
 	return true;
 }
 
+/* libc starts a thread with a pointer to its resolver state, which is part of
+ * the descriptor: what a started thread has tells where. Left as it is in the
+ * image, the pointer leads to main's, and lookups of two threads would mix. */
+void tls_learn(void)
+{
+	uintptr_t tp = arch_tp_get();
+	uintptr_t state;
+
+	if (!tls.private || !tls.resolver)
+		return;
+	state = *(uintptr_t *)(tp + (uintptr_t)tls.resolver);
+	if (state - (uintptr_t)thread_of(tp) < tls.thread_size)
+		tls.resolver_state = state - (uintptr_t)thread_of(tp);
+}
+
 void tls_enter(void)
 {
+	uintptr_t tp = arch_tp_get();
+
+	if (tls.resolver_state)
+		*(uintptr_t *)(tp + (uintptr_t)tls.resolver) =
+			(uintptr_t)thread_of(tp) + tls.resolver_state;
 	/* What libc keeps of the last user of this block: its locale and its
 	 * errno are not ours. */
 	uselocale(LC_GLOBAL_LOCALE);

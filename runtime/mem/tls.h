@@ -30,6 +30,10 @@ uintptr_t tls_make(void *top);
  * stays. As tls_make; the block is no longer in use. */
 bool tls_renew(uintptr_t tp);
 
+/* On a thread that libc has started, before the first tls_enter: where libc
+ * points a new thread's resolver state. */
+void tls_learn(void);
+
 /* Once on the new coroutine itself, before any of the program's code. */
 void tls_enter(void);
 

@@ -4,6 +4,7 @@
 #include "base/fatal.h"
 #include "base/sys.h"
 #include "coro/self.h"
+#include "mem/tls.h"
 #include "sched/loop.h"
 #include <errno.h>
 #include <signal.h>
@@ -33,6 +34,7 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 
+	tls_learn();
 	w->root = coro_adopt(CORO_KIND_ROOT);
 	if (!w->root)
 		cogo_throw("no memory for a worker");
