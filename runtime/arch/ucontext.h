@@ -6,6 +6,10 @@
  *	arch_regs_from_ucontext(uc, regs)	out of what a signal handler is
  *						given
  *
+ *	arch_fail_restart(uc)			what a signal interrupted and the
+ *						kernel would make again, if it was
+ *						a system call, returns -EINTR
+ *
  * What need not survive a call is left out: to one who unwinds from a call it
  * does not matter, and nobody resumes these. */
 #ifndef COGO_ARCH_UCONTEXT_H

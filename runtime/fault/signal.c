@@ -16,6 +16,7 @@
  *     holds nothing while it does. */
 #include "fault/signal.h"
 #include "arch/context.h"
+#include "arch/ucontext.h"
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -540,22 +541,36 @@ void signal_run_kick(void)
 		act();
 }
 
+/* Between block_enter and block_exit, where the runtime is not in use. */
+static bool sleeps_in_kernel(const struct coro *me)
+{
+	return !me->bound &&
+	       atomic_load_explicit(&me->asleep.pc, memory_order_relaxed);
+}
+
 /* Somebody wants this kernel thread's attention. */
-static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx UNUSED)
+static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx)
 {
 	struct coro *me = self();
 	int saved = errno;
-	bool restart;
+	uint32_t doors;
+	bool restart, declared;
 
 	/* First: it is meant for this kernel thread, and a handler may come back
 	 * on another. */
 	signal_run_kick();
-	if (me && !me->in_runtime && me->kind != CORO_KIND_ROOT &&
+	declared = me && sleeps_in_kernel(me);
+	if (me && (!me->in_runtime || declared) && me->kind != CORO_KIND_ROOT &&
 	    atomic_load_explicit(&me->interrupt, memory_order_relaxed)) {
 		/* A handler may park, and this kernel thread go on to others:
 		 * not with the kick blocked. */
 		kernel_mask(SIG_UNBLOCK, SIGBIT(SIG_KICK), NULL);
-		signal_deliver(me, &restart);
+		doors = me->in_runtime;
+		me->in_runtime = 0;
+		/* The kernel restarts the call that the kick interrupted, which
+		 * a handler may not want. */
+		if (signal_deliver(me, &restart) && declared && !restart)
+			arch_fail_restart(uctx);
 		if (cancel_act &&
 		    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==
 			    (CANCEL_WANTED | CANCEL_ASYNC)) {
@@ -564,6 +579,7 @@ static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx UNUSED)
 			signal_set_mask(me, me->sigmask);
 			cancel_act(me);
 		}
+		me->in_runtime = doors;
 	}
 	errno = saved;
 }

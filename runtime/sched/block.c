@@ -47,9 +47,12 @@ void block_enter(struct coro *me, enum why why)
 		return;
 	me->why = why;
 	me->since = (cogo_time)arch_cycles();
-	CORO_FALL_ASLEEP(me);
 	atomic_fetch_add_explicit(&declared, 1, memory_order_relaxed);
 	leave_slot(me->worker);
+	/* From here on handlers may run, whatever doors are closed: the runtime
+	 * is not in use (fault/signal.c). */
+	atomic_signal_fence(memory_order_seq_cst);
+	CORO_FALL_ASLEEP(me);
 }
 
 static void identify(struct handoff *h, const struct coro *c)
@@ -60,18 +63,16 @@ static void identify(struct handoff *h, const struct coro *c)
 }
 
 /* The caller is on its own stack, in the frame that it fell asleep in. */
-static COLD void compare(struct coro *me)
+static COLD void compare(struct coro *me, const struct arch_regs *from)
 {
 	cogo_time lasted = census_since((uint64_t)me->since);
-	struct arch_regs from = { .pc = me->asleep.pc, .sp = me->asleep.sp,
-				  .fp = me->asleep.fp };
 	struct backtrace trace;
 
 	if (lasted <= *(volatile cogo_time *)&longest.lasted)
 		return;
 	/* libunwind takes libc's locks, and must not park on them. */
 	me->bound++;
-	backtrace_walk(&from, false, &me->stack, &trace);
+	backtrace_walk(from, false, &me->stack, &trace);
 	me->bound--;
 	lock(&stats_lock);
 	if (lasted > longest.lasted) {
@@ -85,11 +86,16 @@ static COLD void compare(struct coro *me)
 
 void block_exit(struct coro *me)
 {
+	struct arch_regs from = { .pc = me->asleep.pc, .sp = me->asleep.sp,
+				  .fp = me->asleep.fp };
+
 	if (me->bound)
 		return;
-	if (unlikely(watched))
-		compare(me);
+	/* Before anything else: handlers are put off again. */
 	CORO_AWAKE(me);
+	atomic_signal_fence(memory_order_seq_cst);
+	if (unlikely(watched))
+		compare(me, &from);
 	me->why = WHY_NOTHING;
 	me->fd = -1;
 	want_slot(me->worker);

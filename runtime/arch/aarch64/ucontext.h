@@ -3,6 +3,7 @@
 #ifndef COGO_ARCH_AARCH64_UCONTEXT_H
 #define COGO_ARCH_AARCH64_UCONTEXT_H
 
+#include <errno.h>
 #include <string.h>
 #include <ucontext.h>
 
@@ -33,6 +34,19 @@ static inline void arch_regs_from_ucontext(const ucontext_t *uc,
 		if (arch_reg_numbers[i] >= 0)
 			regs->saved[i] =
 				uc->uc_mcontext.regs[arch_reg_numbers[i]];
+}
+
+/* The kernel has put the program counter back on the instruction, svc 0, and the
+ * first argument back into x0. One that has not been made yet looks the same,
+ * and fails in its stead. */
+static inline void arch_fail_restart(ucontext_t *uc)
+{
+	const uint32_t *pc = (const uint32_t *)uc->uc_mcontext.pc;
+
+	if (*pc != 0xd4000001)
+		return;
+	uc->uc_mcontext.pc += 4;
+	uc->uc_mcontext.regs[0] = (uint64_t)-EINTR;
 }
 
 #endif

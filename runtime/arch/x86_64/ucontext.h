@@ -3,6 +3,7 @@
 #ifndef COGO_ARCH_X86_64_UCONTEXT_H
 #define COGO_ARCH_X86_64_UCONTEXT_H
 
+#include <errno.h>
 #include <string.h>
 #include <ucontext.h>
 
@@ -35,6 +36,20 @@ static inline void arch_regs_from_ucontext(const ucontext_t *uc,
 	regs->fp = (uintptr_t)g[REG_RBP];
 	for (int i = 0; i < 5; i++)
 		regs->saved[i] = (uintptr_t)g[arch_saved_gregs[i]];
+}
+
+/* The kernel has put the program counter back on the instruction and the number
+ * back into rax; what the instruction itself did to rcx, which is to keep the
+ * address after it, remains. */
+static inline void arch_fail_restart(ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+	const unsigned char *pc = (const unsigned char *)g[REG_RIP];
+
+	if (g[REG_RCX] != g[REG_RIP] + 2 || pc[0] != 0x0f || pc[1] != 0x05)
+		return;
+	g[REG_RIP] += 2;
+	g[REG_RAX] = -EINTR;
 }
 
 #endif
