@@ -298,13 +298,19 @@ struct clone_child {
 	struct coro *me;
 };
 
-/* The first thing of a child with memory of its own. */
+/* The first thing of a child with memory of its own. What its function returns
+ * libc gives to the system call exit, which ends one thread: its process's only
+ * one, as far as the program knows. */
 static int clone_begin(void *arg)
 {
 	struct clone_child c = *(struct clone_child *)arg;
+	int r;
 
 	after_fork(c.me, 0, false);
-	return c.fn(c.arg);
+	r = c.fn(c.arg);
+	if (boot_started())
+		thread_first_exits(r);
+	return r;
 }
 
 HOOKED int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)

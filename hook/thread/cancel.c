@@ -82,7 +82,9 @@ static struct thread *mine(void)
 {
 	struct coro *me = self();
 
-	return me && me->kind == CORO_KIND_CORO ? me->thread : NULL;
+	/* A coroutine that has forked, and its child's only thread, too: its
+	 * cleanups are with us. */
+	return me ? me->thread : NULL;
 }
 
 /* Old-style handlers, which libc's own code and old binaries push. */

@@ -40,6 +40,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define NSEC 1000000000ll
 #define DEFAULT_STACK ((size_t)8 << 20)
@@ -64,12 +65,41 @@ bool thread_is_ours(pthread_t handle)
 
 /* The end */
 
+/* The status of a first thread that has ended by a system call of its own: the
+ * process's, when all others have gone too. -1: it has not. */
+static _Atomic int first_status = -1;
+
+static _Noreturn void last_is_out(void)
+{
+	int status = atomic_load_explicit(&first_status, memory_order_acquire);
+
+	if (status >= 0)
+		_exit(status);
+	exit(0);
+}
+
 static void one_less(void)
 {
 	/* acq_rel: whoever is last exits having seen the others' work. */
 	if (atomic_fetch_sub_explicit(&others, 1, memory_order_acq_rel) == 1 &&
 	    atomic_load_explicit(&main_left, memory_order_acquire))
-		exit(0);
+		last_is_out();
+}
+
+/* The kernel thread itself stays: our workers live on its process, and should
+ * end when the last of the program's threads does. */
+void thread_first_exits(int status)
+{
+	struct coro *me = self_or_adopt();
+
+	atomic_store_explicit(&first_status, status & 0xff, memory_order_release);
+	if (atomic_exchange_explicit(&main_left, true, memory_order_seq_cst))
+		one_less();
+	else if (atomic_load_explicit(&others, memory_order_seq_cst) == 0)
+		last_is_out();
+	signal_set_mask(me, ~(sigbits)0);
+	for (;;)
+		park_until(me, WHY_NOTHING, COGO_FOREVER);
 }
 
 /* libc waits for the last of its threads after main has left; ours it does not
@@ -108,7 +138,7 @@ static void main_ends(void *round)
 		return;
 	}
 	if (atomic_load_explicit(&others, memory_order_seq_cst) == 0)
-		exit(0);
+		last_is_out();
 }
 
 void thread_load(void)

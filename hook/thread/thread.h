@@ -52,6 +52,10 @@ void thread_load(void);
 /* In the child of a fork. first: the caller was its process's first thread. */
 void thread_fork_child(bool first);
 
+/* The process's first thread would end by the system call exit: with that
+ * status, and without any handler. */
+_Noreturn void thread_first_exits(int status);
+
 /* A kernel thread is about to end by pthread_exit: if it is main, the process
  * ends with the last thread. */
 void thread_leaves_main(void);
