@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* go.c - making coroutines, from above the scheduler. */
 #include "go.h"
+#include "cogo.h"
 #include "coro/self.h"
 #include "fault/door.h"
 #include "mem/tls.h"
@@ -63,4 +64,9 @@ void go_exit(void)
 		for (;;)
 			park_until(me, WHY_NOTHING, COGO_FOREVER);
 	park_exit(me);
+}
+
+__attribute__((visibility("default"))) const char *cogo_version(void)
+{
+	return COGO_VERSION;
 }
