@@ -30,6 +30,7 @@
 
 #define LOOK_AROUND	64
 #define STEAL_ROUNDS	3
+#define RESCUE_LOOKS	16
 /* About how long a coroutine stays in its worker's next slot before thieves
  * may have it: its partner will most likely run it at once. */
 #define NEXT_PAUSE	150	/* turns of arch_relax */
@@ -227,6 +228,31 @@ static struct coro *steal(struct worker *w)
 	return NULL;
 }
 
+/* What workers without a slot have on their queues: they block or compute, and
+ * while all others have work of their own nobody steals from them. A few at a
+ * time, since there may be many. */
+static void rescue(struct worker *w)
+{
+	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
+	uint32_t start = w->picks / LOOK_AROUND * RESCUE_LOOKS;
+
+	for (uint32_t i = 0; i < RESCUE_LOOKS && i < n; i++) {
+		struct worker *from = atomic_load_explicit(
+			&sched.workers[(start + i) % n], memory_order_acquire);
+		struct coro *c;
+
+		/* Half of a full queue must find room on ours. */
+		if (runq_length(&w->runq) > RUNQ_SIZE / 2)
+			return;
+		if (!from || from == w || !runq_length(&from->runq) ||
+		    atomic_load_explicit(&from->slot, memory_order_relaxed))
+			continue;
+		c = runq_steal(&w->runq, &from->runq, true);
+		if (c)
+			push_local(w, c);
+	}
+}
+
 /* Timers that are due, and descriptors unless somebody waits for them. */
 static void look_around(struct worker *w)
 {
@@ -362,7 +388,11 @@ static struct coro *find_work(struct worker *w)
 		if (!atomic_load_explicit(&w->slot, memory_order_acquire))
 			be_spare(w);
 		look_around(w);
-		c = w->picks % LOOK_AROUND == 0 ? take_global(w) : NULL;
+		c = NULL;
+		if (w->picks % LOOK_AROUND == 0) {
+			rescue(w);
+			c = take_global(w);
+		}
 		if (!c)
 			c = runq_pop(&w->runq);
 		if (!c)
