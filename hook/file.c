@@ -26,7 +26,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-static void forget(int fd)
+/* poller_forget, before a number goes; or poller_renew, after it went or came. */
+static void tell(void (*poller)(int, struct coro_list *), int fd)
 {
 	struct coro *me = self();
 	struct coro_list woken = { 0 };
@@ -35,7 +36,7 @@ static void forget(int fd)
 		return;
 	if (me)
 		door_enter(me);
-	poller_forget(fd, &woken);
+	poller(fd, &woken);
 	if (woken.n)
 		ready_all(&woken);
 	if (me)
@@ -53,7 +54,7 @@ void file_made(int fd, bool nonblocking, bool socket)
 {
 	if (vforked())
 		return;
-	forget(fd);
+	tell(poller_renew, fd);
 	fdtab_born(fd, nonblocking, socket);
 }
 
@@ -61,7 +62,7 @@ void file_came(int fd)
 {
 	if (vforked())
 		return;
-	forget(fd);
+	tell(poller_renew, fd);
 	fdtab_gone(fd);
 }
 
@@ -70,8 +71,15 @@ void file_goes(int fd)
 	/* A child of vfork has descriptors of its own, but its parent's memory. */
 	if (vforked())
 		return;
-	forget(fd);
+	tell(poller_forget, fd);
 	fdtab_gone(fd);
+}
+
+/* Between the two somebody may have begun to wait for what was going. */
+static void went(int fd)
+{
+	if (!vforked())
+		tell(poller_renew, fd);
 }
 
 /* Opening a FIFO waits for the other side, a terminal for its carrier, a file
@@ -335,15 +343,21 @@ HOOKED int close(int fd)
 	if (unlikely(poller_owns(fd)))
 		return (int)gate_return(-EBADF);
 	file_goes(fd);
-	if (!me)
-		return REAL(close)(fd);
-	if (likely(!lingers(fd)))
-		return (int)gate_return(sys_call(SYS_close, fd));
-	door_enter(me);
-	block_enter(me, WHY_BLOCKED);
-	r = sys_call(SYS_close, fd);
-	block_exit(me);
-	door_leave(me);
+	if (!me) {
+		r = REAL(close)(fd);
+		went(fd);
+		return (int)r;
+	}
+	if (likely(!lingers(fd))) {
+		r = sys_call(SYS_close, fd);
+	} else {
+		door_enter(me);
+		block_enter(me, WHY_BLOCKED);
+		r = sys_call(SYS_close, fd);
+		block_exit(me);
+		door_leave(me);
+	}
+	went(fd);
 	return (int)gate_return(r);
 }
 ALIAS(__close, close);
@@ -370,6 +384,9 @@ static int close_between(unsigned first, unsigned last, int flags)
 	}
 	if (from <= last)
 		r = sys_call(SYS_close_range, from, last, flags);
+	for (fd = first; !(flags & CLOSE_RANGE_CLOEXEC) && fd <= last &&
+			 fd < 65536; fd++)
+		went((int)fd);
 	return (int)r;
 }
 
@@ -385,20 +402,24 @@ HOOKED void closefrom(int lowest)
 
 HOOKED int fclose(FILE *f)
 {
-	int fd = f ? fileno(f) : -1;
+	int fd = f ? fileno(f) : -1, r;
 
 	if (fd >= 0)
 		file_goes(fd);
-	return REAL(fclose)(f);
+	r = REAL(fclose)(f);
+	went(fd);
+	return r;
 }
 
 HOOKED int closedir(DIR *d)
 {
-	int fd = dirfd(d);
+	int fd = dirfd(d), r;
 
 	if (fd >= 0)
 		file_goes(fd);
-	return REAL(closedir)(d);
+	r = REAL(closedir)(d);
+	went(fd);
+	return r;
 }
 
 HOOKED int dup(int fd)
@@ -427,7 +448,7 @@ static int replace(int fd, int to, int flags)
 	} while (r == -EBUSY);
 	if (r >= 0 && !vforked()) {
 		fdtab_shared(fd);
-		fdtab_gone(to);
+		file_came(to);
 	}
 	return (int)r;
 }

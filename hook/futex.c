@@ -302,7 +302,6 @@ long futex_call(struct coro *me, uint32_t *addr, int op, uint32_t val,
 		return in_kernel(me, &c);
 	switch (op & ~FUTEX_PRIVATE_FLAG) {
 	case FUTEX_WAIT:
-	case FUTEX_WAIT | FUTEX_CLOCK_REALTIME:
 		return wait(me, &c, ANY, true);
 	case FUTEX_WAIT_BITSET:
 	case FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME:

@@ -3,15 +3,19 @@
  *
  * RWF_NOWAIT asks the kernel not to block this once, without touching the
  * description's flags. Kinds of files that do not know it answer EOPNOTSUPP;
- * then the call itself is made, as a declared hand-off. */
+ * then poll is asked whether the call would wait, and when it would not, the
+ * call itself is made, as a declared hand-off: another may have been faster. */
 #include "hook/io.h"
 #include "base/conf.h"
 #include "hook/real.h"
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Fortified entry points, which no header declares for us. */
@@ -48,6 +52,27 @@ long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	}
 }
 
+/* A FIFO that was opened without waiting for a writer is at its end as long as
+ * there is none, and poll does not say so. */
+static bool named_fifo(int fd)
+{
+	struct statfs fs;
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) &&
+	       sys_call(SYS_fstatfs, fd, &fs) == 0 && fs.f_type != PIPEFS_MAGIC;
+}
+
+long io_poll(int fd, int dir)
+{
+	struct pollfd p = { .fd = fd, .events = dir == POLLER_IN ? POLLIN : POLLOUT };
+	struct timespec zero = { 0, 0 };
+
+	if (sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8) != 0 || named_fifo(fd))
+		return -EOPNOTSUPP;
+	return -EAGAIN;
+}
+
 struct vec {
 	const struct iovec *iov;
 	int n;
@@ -55,14 +80,20 @@ struct vec {
 	int flags;
 };
 
+/* Emulators and filters may not know the call at all. */
+static long no_such_call(long r)
+{
+	return unlikely(r == -ENOSYS) ? -EOPNOTSUPP : r;
+}
+
 static long try_readv(int fd, const void *arg)
 {
 	const struct vec *v = arg;
 
 	if (unlikely(conf.force & CONF_FORCE_NO_NOWAIT))
 		return -EOPNOTSUPP;
-	return sys_call(SYS_preadv2, fd, v->iov, v->n, v->offset,
-			v->offset >> 63, v->flags | RWF_NOWAIT);
+	return no_such_call(sys_call(SYS_preadv2, fd, v->iov, v->n, v->offset,
+				     v->offset >> 63, v->flags | RWF_NOWAIT));
 }
 
 static long block_readv(int fd, const void *arg)
@@ -81,8 +112,8 @@ static long try_writev(int fd, const void *arg)
 
 	if (unlikely(conf.force & CONF_FORCE_NO_NOWAIT))
 		return -EOPNOTSUPP;
-	return sys_call(SYS_pwritev2, fd, v->iov, v->n, v->offset,
-			v->offset >> 63, v->flags | RWF_NOWAIT);
+	return no_such_call(sys_call(SYS_pwritev2, fd, v->iov, v->n, v->offset,
+				     v->offset >> 63, v->flags | RWF_NOWAIT));
 }
 
 static long block_writev(int fd, const void *arg)
@@ -110,7 +141,8 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_preadv2, fd, iov, n, offset, offset >> 63,
 				flags);
-	return io_run_for(me, fd, &read_op, &v, n == 1 ? iov->iov_len : 0);
+	return io_run_for(me, fd, &read_op, &v, n == 1 && !gate_bad_pointer(iov)
+						     ? iov->iov_len : 0);
 }
 
 static size_t total(const struct iovec *iov, int n)

@@ -29,6 +29,10 @@ static inline cogo_time io_deadline(int fd, int dir)
 	return span == COGO_FOREVER ? COGO_FOREVER : sys_now() + span;
 }
 
+/* For what cannot be tried: -EAGAIN when poll says that the call would wait, or
+ * -EOPNOTSUPP when it would not, or poll is no judge of that. */
+NOINLINE long io_poll(int fd, int dir);
+
 /* The call itself, blocking, while another worker takes over. */
 static inline long io_block(struct coro *me, int fd, const struct io_op *op,
 			    const void *arg)
@@ -68,6 +72,8 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 			    ? -EAGAIN : op->try(w.fd, arg);
 		if (likely(r != -EAGAIN && r != -EOPNOTSUPP))
 			break;
+		if (r == -EOPNOTSUPP)
+			r = io_poll(w.fd, op->dir);
 		if (r == -EAGAIN) {
 			if (late)
 				break;

@@ -18,7 +18,6 @@
  *     that. Its object and stack live on by its own reference until the worker
  *     has left them; on memory of the program's, the joiner waits for that. */
 #include "hook/thread/thread.h"
-#include "arch/tp.h"
 #include "base/conf.h"
 #include "base/sys.h"
 #include "boot.h"
@@ -372,7 +371,7 @@ static int create_coroutine(pthread_t *ret, const pthread_attr_t *attr,
 	go_ref(c);
 	atomic_fetch_add_explicit(&others, 1, memory_order_relaxed);
 	/* Before it can run: it may read its own handle there. */
-	*ret = (pthread_t)(c->tp ? arch_tp_to_thread(c->tp) : (uintptr_t)c);
+	*ret = (pthread_t)coro_handle(c);
 	go_ready(c);
 	door_leave(me);
 	return 0;
@@ -539,6 +538,16 @@ HOOKED int pthread_detach(pthread_t handle)
 }
 
 /* What else is asked of a thread */
+
+HOOKED pthread_t pthread_self(void)
+{
+	struct coro *me = self();
+
+	/* With a descriptor of its own, what libc says is right. */
+	if (unlikely(me && !me->tp && me->kind == CORO_KIND_CORO))
+		return (pthread_t)coro_handle(me);
+	return REAL(pthread_self)();
+}
 
 HOOKED int pthread_getattr_np(pthread_t handle, pthread_attr_t *attr)
 {

@@ -63,6 +63,11 @@ static unsigned bucket_of(uintptr_t thread)
 	return (unsigned)((thread * 0x9e3779b97f4a7c15ull) >> 52) % BUCKETS;
 }
 
+uintptr_t coro_handle(const struct coro *c)
+{
+	return c->tp ? arch_tp_to_thread(c->tp) : (uintptr_t)c;
+}
+
 static int enter_table(struct coro *c)
 {
 	struct link *l = slab_get(&links);
@@ -70,7 +75,7 @@ static int enter_table(struct coro *c)
 
 	if (!l)
 		return -ENOMEM;
-	l->thread = arch_tp_to_thread(c->tp);
+	l->thread = coro_handle(c);
 	l->coro = c;
 	head = &table[bucket_of(l->thread)];
 	l->next = atomic_load_explicit(head, memory_order_relaxed);
@@ -167,13 +172,15 @@ static int make_shell(size_t size, size_t guard, bool shared_tls,
 		goto put_coro;
 	top = c->stack.top - STAGGER * (c->stack.index % STAGGER_STEPS);
 	c->tp = 0;
+	r = -ENOMEM;
 	if (!shared_tls) {
 		c->tp = tls_make(top);
-		r = -ENOMEM;
-		if (!c->tp || enter_table(c))
+		if (!c->tp)
 			goto keep_stack;
 		top -= tls_size();
 	}
+	if (enter_table(c))
+		goto keep_stack;
 	c->stack_start = (void *)((uintptr_t)top & ~(uintptr_t)15);
 	*ret_coro = c;
 	return 0;
@@ -264,7 +271,7 @@ void coro_put(struct coro *c)
 {
 	count_live(-1);
 	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
-	if (!c->tp || !push_shell(c))
+	if ((!c->tp && tls_private()) || !push_shell(c))
 		slab_put(&coros, c);
 }
 

@@ -219,6 +219,9 @@ uint64_t coro_made(void);
 uint32_t coro_live(void);
 uint32_t coro_peak(void);
 
+/* What a program knows it by, as a pthread_t: its thread descriptor, or where it
+ * has none of its own, its object. */
+uintptr_t coro_handle(const struct coro *c);
 /* The coroutine whose pthread_t this is, or NULL. Any thread. */
 struct coro *coro_of_thread(uintptr_t thread);
 

@@ -278,6 +278,20 @@ static void reset(struct pollable *p)
 	atomic_store_explicit(&p->dry[POLLER_OUT], 0, memory_order_relaxed);
 }
 
+/* Under p->lock: who waits finds out by himself. */
+static void claim_all(struct pollable *p, struct coro_list *ready)
+{
+	list_for_each_safe(pos, tmp, &p->waiters) {
+		struct poller_waiter *w = list_entry(pos, struct poller_waiter,
+						     link);
+
+		list_del(pos);
+		w->revents = EPOLLERR;
+		if (wait_claim(w->coro, w->ticket, WAIT_WOKEN))
+			coro_list_push(ready, w->coro);
+	}
+}
+
 /* Under p->lock: the waiters go on with a descriptor of their own. */
 static void move_waiters(struct pollable *p, int fd, struct coro_list *ready)
 {
@@ -288,15 +302,7 @@ static void move_waiters(struct pollable *p, int fd, struct coro_list *ready)
 		copy = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
 	to = copy < 0 ? NULL : find_or_make(copy);
 	if (!to) {
-		list_for_each_safe(pos, tmp, &p->waiters) {
-			struct poller_waiter *w = list_entry(
-				pos, struct poller_waiter, link);
-
-			list_del(pos);
-			w->revents = EPOLLERR;
-			if (wait_claim(w->coro, w->ticket, WAIT_WOKEN))
-				coro_list_push(ready, w->coro);
-		}
+		claim_all(p, ready);
 		return;
 	}
 	lock(&to->lock);
@@ -324,6 +330,20 @@ void poller_forget(int fd, struct coro_list *ready)
 	if (p->armed)
 		ops->disarm(fd);
 	reset(p);
+	unlock(&p->lock);
+}
+
+void poller_renew(int fd, struct coro_list *ready)
+{
+	struct pollable *p = find(fd);
+
+	if (!p)
+		return;
+	lock(&p->lock);
+	if (!p->private) {
+		claim_all(p, ready);
+		reset(p);
+	}
 	unlock(&p->lock);
 }
 

@@ -91,6 +91,10 @@ void poller_interrupt(void);
  * they began with. Where no descriptor is left for that, they are claimed,
  * and find theirs closed. */
 void poller_forget(int fd, struct coro_list *ready);
+/* The number has just been closed, or has come to stand for something else.
+ * Whoever has begun to wait since poller_forget, or was not told of at all,
+ * did so for what is gone: each is claimed, and looks again. */
+void poller_renew(int fd, struct coro_list *ready);
 /* A waiter is done with w->fd, a private duplicate if it differs from fd. */
 void poller_release(struct poller_waiter *w, int fd);
 
