@@ -391,6 +391,7 @@ static void a_signalfd_tells_who_waits(void)
 	call_in_thread(&c, call_poll_in, fd);
 	EXPECT_EQ(pthread_kill(c.thread, SIGUSR2), 0);
 	EXPECT_EQ(call_ended(&c), POLLIN);
+	EXPECT_EQ(c.err, 0);
 	EXPECT_EQ(pthread_kill(pthread_self(), SIGUSR2), 0);
 	EXPECT_EQ(read(fd, &info, sizeof(info)), sizeof(info));
 	EXPECT_EQ(info.ssi_signo, SIGUSR2);
