@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -52,15 +51,16 @@ long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	}
 }
 
-/* A FIFO that was opened without waiting for a writer is at its end as long as
- * there is none, and poll does not say so. */
-static bool named_fifo(int fd)
+/* Whether poll is a judge of what the call would do: it is not of a FIFO opened
+ * without waiting for a writer, which is at its end as long as there is none,
+ * nor of a terminal that waits for so and so many bytes. */
+static bool poll_knows(int fd)
 {
 	struct statfs fs;
-	struct stat st;
 
-	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) &&
-	       sys_call(SYS_fstatfs, fd, &fs) == 0 && fs.f_type != PIPEFS_MAGIC;
+	return sys_call(SYS_fstatfs, fd, &fs) == 0 &&
+	       (fs.f_type == PIPEFS_MAGIC || fs.f_type == SOCKFS_MAGIC ||
+		fs.f_type == ANON_INODE_FS_MAGIC);
 }
 
 long io_poll(int fd, int dir)
@@ -68,7 +68,7 @@ long io_poll(int fd, int dir)
 	struct pollfd p = { .fd = fd, .events = dir == POLLER_IN ? POLLIN : POLLOUT };
 	struct timespec zero = { 0, 0 };
 
-	if (sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8) != 0 || named_fifo(fd))
+	if (sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8) != 0 || !poll_knows(fd))
 		return -EOPNOTSUPP;
 	return -EAGAIN;
 }
@@ -127,10 +127,16 @@ static long block_writev(int fd, const void *arg)
 }
 
 static const struct io_op read_op = {
-	try_readv, block_readv, POLLER_IN, WHY_READ, true,
+	try_readv, block_readv, POLLER_IN, WHY_READ, true, false,
+};
+static const struct io_op read_at_op = {
+	try_readv, block_readv, POLLER_IN, WHY_READ, true, true,
 };
 static const struct io_op write_op = {
-	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true,
+	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, false,
+};
+static const struct io_op write_at_op = {
+	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true,
 };
 
 static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
@@ -141,7 +147,7 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_preadv2, fd, iov, n, offset, offset >> 63,
 				flags);
-	return io_run_for(me, fd, &read_op, &v, n == 1 && !gate_bad_pointer(iov)
+	return io_run_for(me, fd, offset == -1 ? &read_op : &read_at_op, &v, n == 1 && !gate_bad_pointer(iov)
 						     ? iov->iov_len : 0);
 }
 
@@ -167,7 +173,7 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_pwritev2, fd, iov, n, offset, offset >> 63,
 				flags);
-	r = io_run(me, fd, &write_op, &v);
+	r = io_run(me, fd, offset == -1 ? &write_op : &write_at_op, &v);
 	if (r <= 0 || n < 0 || (size_t)r == (want = total(iov, n)))
 		return r;
 	if (fdtab_nonblocking(fd))

@@ -20,6 +20,7 @@ struct io_op {
 	int dir;
 	enum why why;
 	bool timeouts;		/* SO_RCVTIMEO and SO_SNDTIMEO count */
+	bool no_poll;		/* EOPNOTSUPP is an answer, or poll no judge */
 };
 
 static inline cogo_time io_deadline(int fd, int dir)
@@ -72,7 +73,7 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 			    ? -EAGAIN : op->try(w.fd, arg);
 		if (likely(r != -EAGAIN && r != -EOPNOTSUPP))
 			break;
-		if (r == -EOPNOTSUPP)
+		if (r == -EOPNOTSUPP && !op->no_poll)
 			r = io_poll(w.fd, op->dir);
 		if (r == -EAGAIN) {
 			if (late)

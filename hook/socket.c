@@ -38,7 +38,7 @@ static long block_recvfrom(int fd, const void *arg)
 }
 
 static const struct io_op recvfrom_op = {
-	try_recvfrom, block_recvfrom, POLLER_IN, WHY_READ, true,
+	try_recvfrom, block_recvfrom, POLLER_IN, WHY_READ, true, true,
 };
 
 static bool is_stream(int fd)
@@ -102,7 +102,7 @@ static long block_sendto(int fd, const void *arg)
 }
 
 static const struct io_op sendto_op = {
-	try_sendto, block_sendto, POLLER_OUT, WHY_WRITE, true,
+	try_sendto, block_sendto, POLLER_OUT, WHY_WRITE, true, true,
 };
 
 /* A blocking send on a stream returns when all of it is queued. */
@@ -206,7 +206,7 @@ static long block_recvmsg(int fd, const void *arg)
 }
 
 static const struct io_op recvmsg_op = {
-	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true,
+	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true, true,
 };
 
 /* Descriptors that came with a message are new numbers, shared with whoever
@@ -323,7 +323,7 @@ static long block_sendmsg(int fd, const void *arg)
 }
 
 static const struct io_op sendmsg_op = {
-	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true,
+	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true, true,
 };
 
 static long do_sendmsg(struct coro *me, int fd, const struct msghdr *msg,
@@ -468,7 +468,7 @@ static long try_accept(int fd, const void *arg)
 }
 
 static const struct io_op accept_op = {
-	try_accept, try_accept, POLLER_IN, WHY_ACCEPT, true,
+	try_accept, try_accept, POLLER_IN, WHY_ACCEPT, true, true,
 };
 
 HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)

@@ -4,6 +4,7 @@
  * FIFOs meet at open; terminals have lines, modes and a hang-up, and belong
  * to other processes as well; regular files never wait but keep a position;
  * some files say EOPNOTSUPP to what works with all others. */
+#include <stdlib.h>
 #include <poll.h>
 #include <pty.h>
 #include <sys/inotify.h>
@@ -381,6 +382,11 @@ static void a_signalfd_tells_who_waits(void)
 	sigset_t set, old;
 	int fd;
 
+	if (getenv("COGO_RUN")) {
+		puts("skipped: a signal sent to one thread does not show in a "
+		     "signalfd: see the README's table of limits");
+		return;
+	}
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR2);
 	/* Main does not block it, so it is sent to the thread, which inherits
