@@ -17,9 +17,9 @@
  *	U4  If one may and another may not, nobody knows what the process may:
  *	    it ends, as under libc.
  *
- * The list is /proc/self/task. After a chroot there may be none: then every
- * number that a thread can have is tried, which takes half a second, once or
- * twice in a server's life. */
+ * The list is /proc/self/task. After a chroot there may be none (and a descriptor
+ * kept for it would be a way out). Then every number that a thread can have is
+ * tried, once; after that, those that have been given out since. */
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -34,10 +34,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LAST_TID	4194304
 #define LOOK_AGAIN	50000000	/* ns, at a thread that does not answer */
+#define SILENT_LOOKS	40
 
 static struct {
 	struct lock lock;
@@ -65,8 +67,9 @@ static void obey(void)
 	sys_futex_wake(&setid.done, 1);
 }
 
-/* A thread that will never answer: gone, or a first thread that has ended. */
-static bool is_gone(int tid)
+/* A thread that will never answer: gone, or a first thread that has ended and
+ * waits for the others. Without /proc the latter is told by its silence. */
+static bool is_gone(int tid, int looks)
 {
 	char path[64], buf[512], *p;
 
@@ -74,7 +77,7 @@ static bool is_gone(int tid)
 		return true;
 	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
 	if (sys_read_file(path, buf, sizeof(buf)) <= 0)
-		return false;
+		return tid == sys_getpid() && looks > SILENT_LOOKS;
 	p = strrchr(buf, ')');
 	return p && (p[2] == 'Z' || p[2] == 'X');
 }
@@ -88,9 +91,11 @@ static long command(int tid)
 	/* release: who finds itself named finds the call. */
 	atomic_store_explicit(&setid.to, to, memory_order_release);
 	sys_call(SYS_tgkill, sys_getpid(), tid, SIG_KICK);
-	while (!atomic_load_explicit(&setid.done, memory_order_acquire)) {
+	for (int looks = 0; !atomic_load_explicit(&setid.done,
+						  memory_order_acquire);
+	     looks++) {
 		sys_futex_wait(&setid.done, 0, sys_now() + LOOK_AGAIN);
-		if (is_gone(tid) &&
+		if (is_gone(tid, looks) &&
 		    atomic_compare_exchange_strong_explicit(
 			    &setid.to, &to, 0, memory_order_acq_rel,
 			    memory_order_relaxed))
@@ -100,26 +105,33 @@ static long command(int tid)
 	return atomic_load_explicit(&setid.result, memory_order_relaxed);
 }
 
-/* Those who have been told: one bit for every id there can be, in memory that
- * is there only where it is touched. */
-struct told {
-	uint64_t *bits;
-	bool fresh;
-};
+/* A set of ids: one bit each, in memory that is there only where it is
+ * touched. */
+#define SET_BYTES (LAST_TID / 8 + 8)
 
-static void tell(struct told *t, int tid)
+static bool has(const uint64_t *set, int tid)
 {
-	uint64_t bit = (uint64_t)1 << (tid % 64);
+	return set[tid / 64] >> (tid % 64) & 1;
+}
+
+static void add(uint64_t *set, int tid)
+{
+	set[tid / 64] |= (uint64_t)1 << (tid % 64);
+}
+
+/* Those who have been told. Whether this one was new. */
+static bool tell(uint64_t *told, int tid)
+{
 	long r;
 
-	if (tid <= 0 || tid > LAST_TID || (t->bits[tid / 64] & bit))
-		return;
-	t->bits[tid / 64] |= bit;
-	t->fresh = true;
+	if (tid <= 0 || tid > LAST_TID || has(told, tid))
+		return false;
+	add(told, tid);
 	r = command(tid);
 	if (r < 0)
 		cogo_throw("one thread has new credentials and another was "
 			   "refused them (error %ld)", -r);
+	return true;
 }
 
 struct entry {			/* as getdents64 writes it */
@@ -130,52 +142,99 @@ struct entry {			/* as getdents64 writes it */
 	char name[];
 };
 
-/* False when there is no /proc. */
-static bool tell_listed(struct told *t)
+/* How many were new; -1 when there is no /proc. */
+static int tell_listed(uint64_t *told)
 {
 	_Alignas(8) char buf[1024];
 	int dir = (int)sys_call(SYS_openat, AT_FDCWD, "/proc/self/task",
 				O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int fresh = 0;
 	long n;
 
 	if (dir < 0)
-		return false;
+		return -1;
 	while ((n = sys_call(SYS_getdents64, dir, buf, sizeof(buf))) > 0)
 		for (long at = 0; at < n;) {
 			const struct entry *e = (const void *)(buf + at);
 
 			if (e->name[0] >= '1' && e->name[0] <= '9')
-				tell(t, atoi(e->name));
+				fresh += tell(told, atoi(e->name));
 			at += e->size;
 		}
 	sys_call(SYS_close, dir);
-	return n == 0;
+	return n == 0 ? fresh : -1;
 }
 
-static void tell_tried(struct told *t)
+/* Threads found by trying; under setid.lock. */
+static struct {
+	uint64_t *known;
+	int process, up_to;
+} found;
+
+/* The kernel gives out numbers in order, and begins again at the end. A child
+ * that sends no signal when it ends is given the next. */
+static int newest_tid(void)
+{
+	long pid = sys_call(SYS_clone, 0, 0, 0, 0, 0);
+
+	if (pid == 0)
+		for (;;)
+			sys_call(SYS_exit_group, 0);
+	while (pid > 0 && sys_call(SYS_wait4, pid, NULL, __WCLONE, NULL) == -EINTR)
+		;
+	return (int)pid;
+}
+
+static void try(int from, int to)
 {
 	int pid = sys_getpid();
 
-	for (int tid = 1; tid <= LAST_TID; tid++)
+	for (int tid = from; tid <= to; tid++)
 		if (sys_call(SYS_tgkill, pid, tid, 0) == 0)
-			tell(t, tid);
+			add(found.known, tid);
+}
+
+static int tell_tried(uint64_t *told)
+{
+	int newest = newest_tid(), fresh = 0;
+
+	if (!found.known)
+		found.known = sys_map(SET_BYTES);
+	if (!found.known)
+		cogo_throw("no memory to give threads their credentials");
+	if (found.process != sys_getpid() || newest <= 0) {
+		try(1, LAST_TID);
+	} else if (newest > found.up_to) {
+		try(found.up_to + 1, newest);
+	} else {
+		try(found.up_to + 1, LAST_TID);
+		try(1, newest);
+	}
+	found.process = newest > 0 ? sys_getpid() : 0;
+	found.up_to = newest;
+	for (int tid = 1; tid <= LAST_TID; tid++) {
+		if (tid % 64 == 0 && !found.known[tid / 64])
+			tid += 63;
+		else if (has(found.known, tid))
+			fresh += tell(told, tid);
+	}
+	return fresh;
 }
 
 static void tell_all(void)
 {
-	size_t size = LAST_TID / 8 + 8;
-	struct told t = { sys_map(size), false };
-	int me = sys_gettid();
+	uint64_t *told = sys_map(SET_BYTES);
+	int fresh;
 
-	if (!t.bits)
+	if (!told)
 		cogo_throw("no memory to give threads their credentials");
-	t.bits[me / 64] |= (uint64_t)1 << (me % 64);
+	add(told, sys_gettid());
 	do {
-		t.fresh = false;
-		if (!tell_listed(&t))
-			tell_tried(&t);
-	} while (t.fresh);
-	sys_unmap(t.bits, size);
+		fresh = tell_listed(told);
+		if (fresh < 0)
+			fresh = tell_tried(told);
+	} while (fresh);
+	sys_unmap(told, SET_BYTES);
 }
 
 /* In every kernel thread of the process: what it returned to the caller. */
