@@ -1,0 +1,720 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Who waits for which descriptor: with epoll as it is, and with a provider of
+ * our own that says what we want when we want it. */
+#include "event/poller.h"
+#include "base/sys.h"
+#include "coro/wait.h"
+#include "unit.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+static struct coro c[8];
+
+/* A waiter of c[i] for fd. */
+static struct poller_waiter waiter(int i, int fd, uint32_t events)
+{
+	return (struct poller_waiter){
+		.coro = &c[i], .ticket = wait_open(&c[i]), .fd = fd,
+		.asked = fd, .events = events,
+	};
+}
+
+static int add(struct poller_waiter *w)
+{
+	bool dry;
+	uint32_t in = poller_sample(w->fd, POLLER_IN, &dry);
+	uint32_t out = poller_sample(w->fd, POLLER_OUT, &dry);
+
+	return poller_add(w, in, out);
+}
+
+/* One poll that does not wait; how many were claimed. */
+static int look(void)
+{
+	struct coro_list ready = { 0 };
+
+	check(poller_poll(0, NULL, &ready) >= 0);
+	return (int)ready.n;
+}
+
+static void prepare(int fds[2])
+{
+	check_eq(poller_start(), 0);
+	check(poller_started());
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+}
+
+static void say(int fd)
+{
+	check_eq(write(fd, "x", 1), 1);
+}
+
+static void hear(int fd)
+{
+	char room[100];
+
+	check(read(fd, room, sizeof(room)) > 0);
+}
+
+Test(poller, what_happens_later_wakes_who_waits)
+{
+	struct poller_waiter w;
+	int fds[2];
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	check_eq(look(), 0);
+	say(fds[1]);
+	check_eq(look(), 1);
+	check_eq(wait_result(&c[0]), WAIT_WOKEN);
+	check(w.revents & EPOLLIN);
+	check(w.sure);
+	check(!list_linked(&w.link));
+	/* It is told once. */
+	check_eq(look(), 0);
+}
+
+Test(poller, what_happened_before_the_first_wait_wakes_too)
+{
+	struct poller_waiter w;
+	int fds[2];
+
+	prepare(fds);
+	say(fds[1]);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	check_eq(look(), 1);
+	check(w.revents & EPOLLIN);
+}
+
+Test(poller, an_edge_after_the_sample_keeps_one_from_sleeping)
+{
+	struct poller_waiter first, w;
+	uint32_t in, out;
+	bool dry;
+	int fds[2];
+
+	prepare(fds);
+	first = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&first), 0);
+	in = poller_sample(fds[0], POLLER_IN, &dry);
+	out = poller_sample(fds[0], POLLER_OUT, &dry);
+	say(fds[1]);
+	check_eq(look(), 1);
+	w = waiter(1, fds[0], EPOLLIN);
+	check_eq(poller_add(&w, in, out), 1);
+	check(!list_linked(&w.link));
+	/* With a sample that is newer it sleeps. */
+	in = poller_sample(fds[0], POLLER_IN, &dry);
+	check_eq(poller_add(&w, in, out), 0);
+	check_eq(look(), 0);
+	check_eq(wait_result(&c[1]), WAIT_OPEN);
+	poller_del(&w);
+	/* Who has none is older than any edge. */
+	check_eq(poller_add(&w, POLLER_NO_SAMPLE, POLLER_NO_SAMPLE), 1);
+}
+
+Test(poller, a_try_in_vain_is_remembered_until_the_next_edge)
+{
+	struct poller_waiter w;
+	uint32_t in;
+	bool dry;
+	int fds[2];
+
+	prepare(fds);
+	poller_sample(fds[0], POLLER_IN, &dry);
+	check(!dry);
+	/* Nobody tells of edges before it is registered. */
+	poller_set_dry(fds[0], POLLER_IN, 0);
+	poller_sample(fds[0], POLLER_IN, &dry);
+	check(!dry);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	look();		/* writable: an edge of its own */
+	in = poller_sample(fds[0], POLLER_IN, &dry);
+	check(!dry);
+	poller_set_dry(fds[0], POLLER_IN, in);
+	poller_sample(fds[0], POLLER_IN, &dry);
+	check(dry);
+	poller_sample(fds[0], POLLER_OUT, &dry);
+	check(!dry);
+	say(fds[1]);
+	check_eq(look(), 1);
+	check(poller_sample(fds[0], POLLER_IN, &dry) != in);
+	check(!dry);
+}
+
+Test(poller, each_direction_wakes_its_own)
+{
+	struct poller_waiter r, w, p;
+	char much[4096] = { 0 };
+	int fds[2];
+
+	prepare(fds);
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	while (write(fds[0], much, sizeof(much)) > 0)
+		;
+	r = waiter(0, fds[0], EPOLLIN | EPOLLRDHUP);
+	w = waiter(1, fds[0], EPOLLOUT);
+	p = waiter(2, fds[0], EPOLLPRI);
+	check_eq(add(&r), 0);
+	check_eq(add(&w), 0);
+	check_eq(add(&p), 0);
+	check_eq(look(), 0);
+	say(fds[1]);
+	check_eq(look(), 1);
+	check_eq(wait_result(&c[0]), WAIT_WOKEN);
+	check_eq(wait_result(&c[1]), WAIT_OPEN);
+	check_eq(wait_result(&c[2]), WAIT_OPEN);
+	fcntl(fds[1], F_SETFL, O_NONBLOCK);
+	while (read(fds[1], much, sizeof(much)) > 0)
+		;
+	check_eq(look(), 1);
+	check_eq(wait_result(&c[1]), WAIT_WOKEN);
+	check(w.revents & EPOLLOUT);
+	check_eq(wait_result(&c[2]), WAIT_OPEN);
+	/* An end is everybody's. */
+	close(fds[1]);
+	check_eq(look(), 1);
+	check_eq(wait_result(&c[2]), WAIT_WOKEN);
+	check(p.revents & EPOLLHUP);
+}
+
+Test(poller, all_who_wait_for_one_direction_are_woken)
+{
+	struct poller_waiter w[5];
+	int fds[2];
+
+	prepare(fds);
+	for (int i = 0; i < 5; i++) {
+		w[i] = waiter(i, fds[0], EPOLLIN);
+		check_eq(add(&w[i]), 0);
+	}
+	say(fds[1]);
+	check_eq(look(), 5);
+}
+
+Test(poller, who_was_claimed_otherwise_is_not_made_ready_twice)
+{
+	struct poller_waiter w;
+	int fds[2];
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	check(wait_claim(&c[0], w.ticket, WAIT_TIMED_OUT));
+	say(fds[1]);
+	check_eq(look(), 0);
+	poller_del(&w);
+	check_eq(wait_result(&c[0]), WAIT_TIMED_OUT);
+}
+
+Test(poller, who_takes_himself_off_is_not_woken)
+{
+	struct poller_waiter w;
+	int fds[2];
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	poller_del(&w);
+	poller_del(&w);
+	say(fds[1]);
+	check_eq(look(), 0);
+	check_eq(wait_result(&c[0]), WAIT_OPEN);
+}
+
+Test(poller, what_cannot_be_waited_for_is_said_to_be_so)
+{
+	struct poller_waiter w;
+	int fds[2], file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	prepare(fds);
+	check(file >= 0);
+	w = waiter(0, file, EPOLLIN);
+	check_eq(add(&w), -EPERM);
+	w = waiter(0, 1 << 19, EPOLLIN);
+	check_eq(add(&w), -EBADF);
+	w = waiter(0, 1 << 30, EPOLLIN);
+	check(add(&w) < 0);
+}
+
+Test(poller, a_number_that_is_used_again_is_registered_again)
+{
+	struct coro_list ready = { 0 };
+	struct poller_waiter w;
+	int fds[2], again[2];
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	poller_del(&w);
+	say(fds[1]);
+	poller_forget(fds[0], &ready);
+	check_eq(ready.n, 0);
+	close(fds[0]);
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, again), 0);
+	check_eq(again[0], fds[0]);
+	w = waiter(0, again[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	/* The old one's data is nothing to it. */
+	check_eq(look(), 0);
+	say(again[1]);
+	check_eq(look(), 1);
+}
+
+Test(poller, who_waits_while_it_is_closed_waits_on_for_what_it_began_with)
+{
+	struct coro_list ready = { 0 };
+	struct poller_waiter w[3];
+	int fds[2], other[2];
+	char x;
+
+	prepare(fds);
+	for (int i = 0; i < 3; i++) {
+		w[i] = waiter(i, fds[0], EPOLLIN);
+		check_eq(add(&w[i]), 0);
+	}
+	poller_forget(fds[0], &ready);
+	check_eq(ready.n, 0);
+	close(fds[0]);
+	for (int i = 0; i < 3; i++)
+		check(w[i].fd != fds[0] && w[i].fd == w[0].fd && w[i].fd >= 3);
+	/* Somebody else gets the number, and data. */
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
+	check_eq(other[0], fds[0]);
+	say(other[1]);
+	check_eq(look(), 0);
+	say(fds[1]);
+	check_eq(look(), 3);
+	check_eq(read(w[0].fd, &x, 1), 1);
+	/* The last one out closes it. */
+	for (int i = 0; i < 3; i++) {
+		check(fcntl(w[0].fd, F_GETFD) >= 0);
+		poller_release(&w[i], fds[0]);
+	}
+	check(fcntl(w[0].fd, F_GETFD) == -1 && errno == EBADF);
+	/* And the peer has seen the end of it. */
+	check_eq(read(fds[1], &x, 1), 0);
+}
+
+Test(poller, who_gives_up_after_it_was_closed_is_found_where_it_went)
+{
+	struct coro_list ready = { 0 };
+	struct poller_waiter w;
+	int fds[2];
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	poller_forget(fds[0], &ready);
+	close(fds[0]);
+	poller_del(&w);
+	poller_release(&w, fds[0]);
+	check(fcntl(w.fd, F_GETFD) == -1);
+	check_eq(look(), 0);
+	check_eq(wait_result(&c[0]), WAIT_OPEN);
+}
+
+Test(poller, who_comes_between_the_last_look_and_the_close_looks_again)
+{
+	struct coro_list ready = { 0 };
+	struct poller_waiter w, next;
+	int fds[2], other[2];
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	poller_del(&w);
+	poller_forget(fds[0], &ready);
+	/* Its own try was before. */
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	close(fds[0]);
+	poller_renew(fds[0], &ready);
+	check_eq(ready.n, 1);
+	check(ready.head == &c[0] && !w.sure && w.fd == fds[0]);
+	/* And the number, used again, is heard of. */
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
+	check_eq(other[0], fds[0]);
+	next = waiter(1, other[0], EPOLLIN);
+	check_eq(add(&next), 0);
+	say(other[1]);
+	check_eq(look(), 1);
+}
+
+Test(poller, renewing_takes_nothing_from_who_waits_for_the_new)
+{
+	struct coro_list ready = { 0 };
+	struct poller_waiter w;
+	int fds[2];
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	poller_renew(fds[0], &ready);
+	check_eq(ready.n, 1);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	check_eq(look(), 0);
+	say(fds[1]);
+	check_eq(look(), 1);
+	check(w.sure);
+}
+
+Test(poller, without_a_descriptor_left_who_waits_is_told)
+{
+	struct rlimit lim;
+	struct coro_list ready = { 0 };
+	struct poller_waiter w;
+	int fds[2], highest = 0;
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	check_eq(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	lim.rlim_cur = 30;
+	check_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	while (highest >= 0)
+		highest = dup(0);
+	poller_forget(fds[0], &ready);
+	check_eq(ready.n, 1);
+	check(ready.head == &c[0]);
+	check(w.revents & EPOLLERR);
+	check_eq(w.fd, fds[0]);
+}
+
+Test(poller, its_own_descriptors_are_out_of_the_programs_way)
+{
+	struct rlimit lim = { 1024, 1024 };
+	int fds[2], mine = 0;
+
+	check(!poller_owns(3));
+	check_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	prepare(fds);
+	for (int fd = 0; fd < 1024; fd++)
+		if (poller_owns(fd)) {
+			mine++;
+			check(fd > 900);
+			check_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+		}
+	check_eq(mine, 2);
+	check(!poller_owns(-1));
+	check(fds[0] < 20);
+	poller_stop();
+	for (int fd = 900; fd < 1024; fd++)
+		check(!poller_owns(fd) && fcntl(fd, F_GETFD) == -1);
+}
+
+static _Atomic int polled;
+
+static void *wait_for_events(void *arg)
+{
+	struct coro_list ready = { 0 };
+
+	(void)arg;
+	for (int i = 0; i < 50; i++) {
+		poller_poll(COGO_FOREVER, NULL, &ready);
+		check_eq(ready.n, 0);
+		polled++;
+	}
+	return NULL;
+}
+
+Test(poller, a_wait_is_interrupted_even_before_it_begins)
+{
+	pthread_t t;
+	int fds[2];
+
+	prepare(fds);
+	check_eq(pthread_create(&t, NULL, wait_for_events, NULL), 0);
+	/* Each interrupt ends one wait, the present or the next. */
+	for (int i = 0; i < 50; i++) {
+		poller_interrupt();
+		wait_until(polled > i);
+	}
+	pthread_join(t, NULL);
+}
+
+Test(poller, a_wait_ends_at_its_deadline_and_not_before)
+{
+	struct coro_list ready = { 0 };
+	int fds[2];
+
+	prepare(fds);
+	for (cogo_time span = 1000; span < 10000000; span *= 3) {
+		cogo_time until = sys_now() + span;
+
+		poller_poll(until, NULL, &ready);
+		check(sys_now() >= until);
+	}
+	/* One that has passed is no wait at all, nor an error. */
+	check(poller_poll(1, NULL, &ready) >= 0);
+}
+
+Test(poller, a_child_of_a_fork_begins_with_nothing)
+{
+	struct poller_waiter w;
+	int fds[2], status;
+	pid_t pid;
+
+	prepare(fds);
+	w = waiter(0, fds[0], EPOLLIN);
+	check_eq(add(&w), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct poller_waiter mine;
+
+		alarm(UNIT_CAP_SECONDS);
+		poller_fork_child();
+		check(!poller_started());
+		check(!poller_owns(fds[0]));
+		check_eq(poller_start(), 0);
+		mine = waiter(1, fds[0], EPOLLIN);
+		check_eq(add(&mine), 0);
+		hear(fds[0]);
+		_exit(0);
+	}
+	/* What the child does to its instance does nothing to ours. */
+	say(fds[1]);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_eq(status, 0);
+	say(fds[1]);
+	check_eq(look(), 1);
+}
+
+/* A provider of our own. */
+
+static struct poller_event next_event;
+static int next_n, arm_result;
+static uint64_t armed_data;
+static void (*during)(void);
+
+static int fake_open(void)
+{
+	return 0;
+}
+
+static int fake_arm(int fd, uint64_t data)
+{
+	(void)fd;
+	armed_data = data;
+	return arm_result;
+}
+
+static void fake_disarm(int fd)
+{
+	(void)fd;
+}
+
+static int fake_poll(cogo_time deadline, const uint64_t *sigmask,
+		     struct poller_event *ret, int room)
+{
+	(void)deadline;
+	(void)sigmask;
+	check(room > 0);
+	if (during)
+		during();
+	ret[0] = next_event;
+	return next_n;
+}
+
+static void fake_nothing(void)
+{
+}
+
+static bool fake_owns(int fd)
+{
+	(void)fd;
+	return false;
+}
+
+static const struct poller_ops fake = {
+	.name = "fake", .open = fake_open, .arm = fake_arm,
+	.disarm = fake_disarm, .poll = fake_poll, .interrupt = fake_nothing,
+	.close = fake_nothing, .owns = fake_owns,
+};
+
+static void prepare_fake(void)
+{
+	poller_use(&fake);
+	check_eq(poller_start(), 0);
+}
+
+static int event(uint64_t data, uint32_t events)
+{
+	struct coro_list ready = { 0 };
+
+	next_event.data = data;
+	next_event.events = events;
+	next_n = 1;
+	check_eq(poller_poll(0, NULL, &ready), 1);
+	next_n = 0;
+	return (int)ready.n;
+}
+
+Test(poller, events_of_a_number_that_was_closed_are_dropped)
+{
+	struct coro_list ready = { 0 };
+	struct poller_waiter w;
+	uint64_t stale;
+	uint32_t in;
+	bool dry;
+
+	prepare_fake();
+	w = waiter(0, 5, EPOLLIN);
+	check_eq(add(&w), 0);
+	stale = armed_data;
+	poller_del(&w);
+	poller_forget(5, &ready);
+	w = waiter(0, 5, EPOLLIN);
+	check_eq(add(&w), 0);
+	check(armed_data != stale);
+	in = poller_sample(5, POLLER_IN, &dry);
+	check_eq(event(stale, EPOLLIN | EPOLLHUP), 0);
+	check_eq(poller_sample(5, POLLER_IN, &dry), in);
+	check_eq(wait_result(&c[0]), WAIT_OPEN);
+	check_eq(event(armed_data, EPOLLIN), 1);
+	/* Nor does one of a number that nobody knows do anything. */
+	check_eq(event((uint64_t)7 << 32 | 3000000, EPOLLIN), 0);
+}
+
+static struct poller_waiter late;
+
+static void come_late(void)
+{
+	late = waiter(1, 5, EPOLLIN);
+	check_eq(add(&late), 0);
+}
+
+Test(poller, an_event_older_than_the_wait_is_not_sure)
+{
+	struct poller_waiter early;
+
+	prepare_fake();
+	early = waiter(0, 5, EPOLLIN);
+	check_eq(add(&early), 0);
+	/* The poll has begun, and may have seen the event, before the second
+	 * one came. */
+	during = come_late;
+	check_eq(event(armed_data, EPOLLIN), 2);
+	during = NULL;
+	check(early.sure);
+	check(!late.sure);
+	check_eq(late.revents, EPOLLIN);
+	come_late();
+	check_eq(event(armed_data, EPOLLIN), 1);
+	check(late.sure);
+}
+
+Test(poller, a_descriptor_that_was_refused_is_tried_again)
+{
+	struct poller_waiter w;
+
+	prepare_fake();
+	arm_result = -ENOSPC;
+	w = waiter(0, 5, EPOLLIN);
+	check_eq(add(&w), -ENOSPC);
+	check(!list_linked(&w.link));
+	arm_result = 0;
+	check_eq(add(&w), 0);
+	check_eq(event(armed_data, EPOLLIN), 1);
+}
+
+/* Everything at once: readers, a writer who closes and opens again. */
+#define READERS 4
+#define ROUNDS 1000
+static _Atomic int at;		/* the descriptor of the day */
+static _Atomic bool over;
+static _Atomic uint64_t ready_of[8];	/* the wait that the poller ended */
+
+static void *poll_on(void *arg)
+{
+	struct coro_list ready = { 0 };
+	struct coro *got;
+
+	(void)arg;
+	while (!atomic_load(&over)) {
+		poller_poll(sys_now() + 1000000, NULL, &ready);
+		while ((got = coro_list_pop(&ready)))
+			ready_of[got - c] = got->wait;
+	}
+	return NULL;
+}
+
+static void *wait_on(void *arg)
+{
+	int i = (int)(intptr_t)arg;
+
+	while (!atomic_load(&over)) {
+		struct poller_waiter w = waiter(i, atomic_load(&at), EPOLLIN);
+		uint64_t mine = (w.ticket & ~(uint64_t)WAIT_MASK) | WAIT_WOKEN;
+		int r = add(&w);
+
+		if (r == 0) {
+			for (int k = 0; k < 20 && ready_of[i] != mine; k++)
+				unit_nap();
+			if (wait_claim(&c[i], w.ticket, WAIT_TIMED_OUT))
+				poller_del(&w);
+			else
+				wait_until(ready_of[i] == mine);
+			check(!list_linked(&w.link));
+			poller_release(&w, w.asked);
+		} else {
+			wait_claim(&c[i], w.ticket, WAIT_CANCELED);
+		}
+	}
+	return NULL;
+}
+
+static int open_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+Test(poller, closing_under_many_waiters_leaves_nothing_behind, .timeout = 180)
+{
+	struct rlimit lim = { 1024, 1024 };
+	struct coro_list ready = { 0 };
+	pthread_t t[READERS], p;
+	int fds[2], before;
+
+	check_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	prepare(fds);
+	before = open_descriptors();
+	at = fds[0];
+	check_eq(pthread_create(&p, NULL, poll_on, NULL), 0);
+	for (intptr_t i = 0; i < READERS; i++)
+		check_eq(pthread_create(&t[i], NULL, wait_on, (void *)i), 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct coro *got;
+
+		say(fds[1]);
+		if (i % 3 == 0)
+			unit_nap();
+		poller_forget(fds[0], &ready);
+		while ((got = coro_list_pop(&ready)))
+			ready_of[got - c] = got->wait;
+		close(fds[0]);
+		poller_renew(fds[0], &ready);
+		while ((got = coro_list_pop(&ready)))
+			ready_of[got - c] = got->wait;
+		close(fds[1]);
+		check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+		at = fds[0];
+	}
+	atomic_store(&over, true);
+	for (int i = 0; i < READERS; i++)
+		pthread_join(t[i], NULL);
+	pthread_join(p, NULL);
+	check_eq(open_descriptors(), before);
+}
