@@ -4,6 +4,7 @@
 #include "base/fatal.h"
 #include "base/sys.h"
 #include "boot.h"
+#include "fault/signal.h"
 #include "mem/tls.h"
 #include <dlfcn.h>
 #include <unistd.h>
@@ -87,6 +88,17 @@ struct coro *locks_door(void)
 		sys_call(SYS_nanosleep, &ms, NULL);
 	}
 	cogo_throw("no memory for the descriptor of a thread that has to wait");
+}
+
+void locks_interrupted(struct coro *me)
+{
+	uint32_t doors = me->in_runtime;
+	bool restart;
+
+	/* As in gate_interrupted, with every door open. */
+	me->in_runtime = 0;
+	signal_deliver(me, &restart);
+	me->in_runtime = doors;
 }
 
 static cogo_time in_ns(const struct timespec *t)

@@ -45,11 +45,9 @@ static inline uint32_t locks_id(void)
 struct coro *locks_door(void);
 
 /* After a wait that ended with -EINTR or -ECANCELED and is to be gone on with:
- * the handlers run. Never returns an error, as no pthread lock does. */
-static inline void locks_interrupted(struct coro *me)
-{
-	gate_interrupted(me, true);
-}
+ * the handlers run. Not a cancellation point, as locks are none; and no pthread
+ * lock ever returns EINTR. */
+COLD void locks_interrupted(struct coro *me);
 
 /* What a cancellation point asks before it begins. */
 static inline void locks_testcancel(void)

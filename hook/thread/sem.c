@@ -48,24 +48,16 @@ static long wait_ours(sem_t *s, const struct locks_until *u)
 	struct coro *me = locks_door();
 	int r;
 
-	for (;;) {
+	do {
 		r = sem_take(word_of(s), locks_deadline(u));
-		if (r == -ETIMEDOUT) {
-			if (locks_time_is_up(u))
-				break;
-		} else if (r == 0) {
+		if (r == -ETIMEDOUT && !locks_time_is_up(u))
+			continue;
+		if (r != -EINTR && r != -ECANCELED)
 			break;
-		} else if (!locks_canceled(me)) {
-			/* As the kernel restarts a futex: never a timed one. */
-			r = gate_interrupted(me, !u->abstime);
-			if (r)
-				break;
-		}
-		if (locks_canceled(me)) {
-			door_leave(me);
-			cancel_act(me);
-		}
-	}
+		/* Acts on a cancellation, too. As the kernel restarts a futex:
+		 * never a timed one. */
+		r = gate_interrupted(me, !u->abstime);
+	} while (r != -EINTR);
 	door_leave(me);
 	return r;
 }
