@@ -37,6 +37,7 @@
 #include "hook/gate.h"
 #include "hook/process.h"
 #include "hook/real.h"
+#include "hook/thread/kernel.h"
 #include "hook/thread/thread.h"
 #include "mem/slab.h"
 #include "sched/block.h"
@@ -208,6 +209,7 @@ static void after_fork(struct coro *me, pid_t pid, bool libc_forked)
 		boot_after_fork_child(me, libc_forked);
 		process_fork_child();
 		thread_fork_child(first_thread);
+		kernel_fork_child();
 	} else {
 		boot_after_fork_parent();
 	}

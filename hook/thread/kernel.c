@@ -4,8 +4,8 @@
  * libc keeps a thread's robust locks in a list whose head is in the thread
  * control block, and tells the kernel where the head is. A coroutine has a head
  * of its own, so while it holds any the kernel is told of that one. Where in the
- * block the head lies, and what is in it, is learnt from a worker, whose head
- * libc has set up. */
+ * block the head lies, and what is in it, is learnt at load, from the thread that
+ * loads us, whose head libc has set up. */
 #include "hook/thread/kernel.h"
 #include "base/sys.h"
 #include "coro/self.h"
@@ -28,55 +28,53 @@ static __thread struct {
 } mine __attribute__((tls_model("initial-exec")));
 
 static struct {
-	_Atomic uint32_t known;	/* 1: as below; 2: cannot be known */
+	bool known;
 	long at;		/* of the head, from the thread pointer */
 	long futex_offset;
 } head;
 
-/* On a worker's own stack, where the list is libc's and empty. */
-static long look_at_head(void *arg UNUSED)
+__attribute__((constructor)) static void look_at_head(void)
 {
 	struct robust_list_head *h = NULL;
 	size_t size = 0;
 
 	if (sys_call(SYS_get_robust_list, 0, &h, &size) < 0 || !h ||
 	    size != sizeof(*h))
-		return 2;
+		return;
 	/* Empty it points to itself, and so does the word before it, which is
 	 * the way back. Anything else is a libc that we do not know. */
 	if (h->list.next != &h->list || ((void **)h)[-1] != h)
-		return 2;
+		return;
 	head.at = (long)h - (long)arch_tp_get();
 	head.futex_offset = h->futex_offset;
-	return 1;
+	head.known = true;
 }
 
-static bool head_known(struct coro *me)
+static struct robust_list_head *head_of(uintptr_t tp)
 {
-	uint32_t known = atomic_load_explicit(&head.known, memory_order_acquire);
-
-	if (!known) {
-		/* Two at once find the same. */
-		known = (uint32_t)on_worker(me, look_at_head, NULL);
-		atomic_store_explicit(&head.known, known, memory_order_release);
-	}
-	return known == 1;
-}
-
-static struct robust_list_head *head_of(struct coro *me)
-{
-	return (struct robust_list_head *)(me->tp + (uintptr_t)head.at);
+	return (struct robust_list_head *)(tp + (uintptr_t)head.at);
 }
 
 /* Whether me has a block, and so a head, of its own. */
 static bool own_head(struct coro *me)
 {
-	return me->tp && tls_private() && head_known(me);
+	return me->tp && tls_private() && head.known;
+}
+
+/* Empty, and the kernel told of it. */
+static void begin_list(uintptr_t tp)
+{
+	struct robust_list_head *h = head_of(tp);
+
+	h->list.next = &h->list;
+	((void **)h)[-1] = h;
+	h->futex_offset = head.futex_offset;
+	h->list_op_pending = NULL;
+	sys_call(SYS_set_robust_list, h, sizeof(*h));
 }
 
 void bind_for_kernel(struct coro *me)
 {
-	struct robust_list_head *h;
 	size_t size;
 
 	if (me->kind != CORO_KIND_CORO)
@@ -84,14 +82,9 @@ void bind_for_kernel(struct coro *me)
 	door_enter(me);
 	block_bind(me);
 	if (mine.binds++ == 0 && own_head(me)) {
-		h = head_of(me);
-		h->list.next = &h->list;
-		((void **)h)[-1] = h;
-		h->futex_offset = head.futex_offset;
-		h->list_op_pending = NULL;
 		mine.before = NULL;
 		sys_call(SYS_get_robust_list, 0, &mine.before, &size);
-		sys_call(SYS_set_robust_list, h, sizeof(*h));
+		begin_list(me->tp);
 	}
 	door_leave(me);
 }
@@ -179,7 +172,7 @@ void kernel_thread_end(struct coro *me)
 	if (me->kind != CORO_KIND_CORO || !mine.held)
 		return;
 	if (own_head(me)) {
-		h = head_of(me);
+		h = head_of(me->tp);
 		entry = (void *)((uintptr_t)h->list.next & ~(uintptr_t)1);
 		bool priorities = (uintptr_t)h->list.next & 1;
 
@@ -198,4 +191,14 @@ void kernel_thread_end(struct coro *me)
 		mine.held--;
 		unbind_for_kernel(me);
 	}
+}
+
+void kernel_fork_child(void)
+{
+	mine.binds = mine.held = 0;
+	mine.before = NULL;
+	/* libc has begun a list for the one thread there is, but the head of a
+	 * coroutine's block has never been a thread's. */
+	if (tls_private() && head.known)
+		begin_list(arch_tp_get());
 }

@@ -37,4 +37,8 @@ void unbind_for_kernel(struct coro *me);
  * as its owner's legacy, as the kernel does when a thread ends. */
 void kernel_thread_end(struct coro *me);
 
+/* In the child of a fork, on the one thread there is: it holds nothing, and is a
+ * kernel thread from now on. */
+void kernel_fork_child(void);
+
 #endif
