@@ -34,12 +34,13 @@ static int start_thread(void *(*entry)(void *), void *arg)
 	return -r;
 }
 
-static const struct boot_real lent = {
+static struct boot_real lent = {
 	.start_thread = start_thread,
 };
 
 __attribute__((constructor)) static void come_to_life(void)
 {
+	lent.clone = REAL(clone);
 	boot_use(&lent);
 	boot_load();
 	if (!gate_threads())

@@ -18,6 +18,7 @@
 #include "mem/slab.h"
 #include "mem/stack.h"
 #include "mem/tls.h"
+#include "sched/bare.h"
 #include "sched/monitor.h"
 #include "sched/worker.h"
 #include "wait/lot.h"
@@ -46,16 +47,19 @@ static void *depart(void *arg)
 	return d.entry(d.arg);
 }
 
-static int start_thread(void *(*entry)(void *), void *arg)
+static int start_thread(void *(*entry)(void *), void *arg, bool stuck)
 {
 	struct departure *d = slab_get(&departures);
-	int r;
+	int r = -ENOSYS;
 
 	if (!d)
 		return -ENOMEM;
 	d->entry = entry;
 	d->arg = arg;
-	r = real->start_thread(depart, d);
+	if (stuck)
+		r = bare_start(depart, d);
+	if (r == -ENOSYS)
+		r = real->start_thread(depart, d);
 	if (r)
 		slab_put(&departures, d);
 	return r;
@@ -64,6 +68,7 @@ static int start_thread(void *(*entry)(void *), void *arg)
 void boot_use(const struct boot_real *use)
 {
 	real = use;
+	bare_use(use->clone);
 	worker_use(start_thread);
 }
 
@@ -116,13 +121,16 @@ static int start(void)
 	int r;
 
 	overflow_start();
+	r = bare_init();
+	if (r && r != -ENOSYS)
+		return r;
 	sched.target = count_workers();
 	atomic_store_explicit(&sched.slots, 0, memory_order_relaxed);
 	r = poller_start();
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < sched.target; i++) {
-		r = worker_add(true);
+		r = worker_add(true, false);
 		if (r && i == 0)
 			goto stop_poller;
 		if (r) {	/* fewer will do */
@@ -212,6 +220,7 @@ static void begin_afresh(struct coro *me, bool libc_forked)
 	timer_fork_child();
 	poller_fork_child();
 	sched_fork_child();
+	bare_fork_child();
 	monitor_fork_child();
 	report_fork_child();
 	lot_fork_child();

@@ -10,6 +10,8 @@ struct boot_real {
 	/* pthread_create, with every signal blocked and the smallest sensible
 	 * stack: the thread runs entry(arg) and never returns. 0 or -errno. */
 	int (*start_thread)(void *(*entry)(void *), void *arg);
+	/* libc's clone. */
+	int (*clone)(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 };
 
 /* At load: settings, CPU, libc. Starts no thread, may be called before libc

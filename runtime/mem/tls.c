@@ -53,6 +53,8 @@
 
 #define REGISTRATION_FAILED	(-2)	/* a cpu_id */
 #define UNREGISTER		1
+#define UNREGISTERED		(-1)	/* another */
+#define COPY_MODULES		500	/* libraries with storage of their own */
 #define NO_THREAD		(-1)	/* a tid that libthread_db skips */
 #define HIDDEN_POLICY		3	/* any but SCHED_OTHER, whose priority is 0 */
 #define HIDDEN_PRIORITY		(-1000)
@@ -422,6 +424,69 @@ void tls_free_specific(uintptr_t tp)
 		free(level1[i]);
 		level1[i] = NULL;
 	}
+}
+
+/* The table in which code built for any library looks up where its variables
+ * are, by the library's number. Its layout is the TLS ABI's (dynamic thread
+ * vector): the number of entries, the generation, two words for each. */
+struct table {
+	uintptr_t n, unused;
+	struct {
+		uintptr_t at, allocated;
+	} entry[1 + COPY_MODULES];
+};
+#define NOT_YET	UINTPTR_MAX
+
+static uintptr_t image;		/* a thread pointer; 0: none */
+
+bool tls_keep_image(void)
+{
+	char *map;
+
+	if (image)
+		return true;
+	map = sys_map(tls_size());
+	if (!map)
+		return false;
+	image = tls_make(map + tls_size());
+	return image != 0;
+}
+
+bool tls_has_image(void)
+{
+	return image != 0;
+}
+
+size_t tls_copy_size(void)
+{
+	return sizeof(struct table) + 64 + tls_size();
+}
+
+uintptr_t tls_copy(void *low)
+{
+	struct table *t = (void *)align_up((uintptr_t)low, 64);
+	uintptr_t tp = arch_tcb_to_tp(
+		(void *)tcb_below((char *)(t + 1) + tls_size()));
+	size_t below = tls.size - tls.above;
+	struct node *n = node_of(tp);
+
+	memcpy((char *)tp - below, (char *)image - below, tls.size);
+	n->next = n->prev = n;	/* on no list */
+	/* Everything is found at its first use. */
+	t->n = COPY_MODULES;
+	t->entry[0].at = 0;
+	for (int i = 1; i <= COPY_MODULES; i++) {
+		t->entry[i].at = NOT_YET;
+		t->entry[i].allocated = 0;
+	}
+	arch_tcb_init((void *)tp, (const void *)arch_tp_get());
+	arch_tcb_set_dtv((void *)tp, &t->entry);
+	/* It may have children that libc knows, which inherit this. */
+	*(int32_t *)(thread_of(tp) + tls.policy.offset) = 0;
+	*(int32_t *)(thread_of(tp) + tls.priority.offset) = 0;
+	if (tls.rseq)
+		((int32_t *)(tp + (uintptr_t)tls.rseq))[1] = UNREGISTERED;
+	return tp;
 }
 
 void tls_fork_lock(void)

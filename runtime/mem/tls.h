@@ -54,6 +54,16 @@ size_t tls_thread_size(void);
  * in the blocks that exist then. */
 bool tls_follows_dlopen(void);
 
+/* Storage for a kernel thread that runs nothing but the runtime (sched/bare.h):
+ * a copy of one that libc has laid out, so without any lock and without malloc.
+ * tls_keep_image, once, has it laid out, as tls_make; false without memory.
+ * tls_copy uses tls_copy_size() bytes from low on; returns the thread pointer.
+ * Libraries that are loaded later find no values of theirs in it. */
+bool tls_keep_image(void);
+bool tls_has_image(void);
+size_t tls_copy_size(void);
+uintptr_t tls_copy(void *low);
+
 void tls_fork_lock(void);
 void tls_fork_unlock(void);
 /* In the child. tp: the caller's, if its block is one of these, or 0.

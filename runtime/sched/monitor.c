@@ -81,13 +81,13 @@ static void make_wanted(void)
 	}
 	if (!loop_take_slot())
 		return;
-	if (worker_add(true)) {
+	if (worker_add(true, true)) {
 		atomic_fetch_add_explicit(&sched.slots, 1, memory_order_acq_rel);
 		return;
 	}
 	/* One spare ahead: the next hand-off then needs only a wake. */
 	if (atomic_load_explicit(&sched.nspare, memory_order_relaxed) == 0)
-		worker_add(false);
+		worker_add(false, true);
 }
 
 /* CPU time of a kernel thread of ours. */

@@ -21,13 +21,18 @@ void worker_use(worker_start_fn start)
 	start_thread = start;
 }
 
-int worker_start_thread(void *(*entry)(void *), void *arg)
+static int start(void *(*entry)(void *), void *arg, bool stuck)
 {
-	int r = start_thread(entry, arg);
+	int r = start_thread(entry, arg, stuck);
 
 	if (r == 0)
 		atomic_fetch_add_explicit(&sched.threads, 1, memory_order_relaxed);
 	return r;
+}
+
+int worker_start_thread(void *(*entry)(void *), void *arg)
+{
+	return start(entry, arg, false);
 }
 
 static void *worker_main(void *arg)
@@ -84,7 +89,7 @@ static bool make_place(struct worker *w)
 	return true;
 }
 
-int worker_add(bool slot)
+int worker_add(bool slot, bool stuck)
 {
 	struct worker *w = sys_map(sizeof(*w));
 	int r;
@@ -96,7 +101,7 @@ int worker_add(bool slot)
 		sys_unmap(w, sizeof(*w));
 		return -EAGAIN;
 	}
-	r = worker_start_thread(worker_main, w);
+	r = start(worker_main, w, stuck);
 	if (r == 0)
 		return 0;
 	/* Nobody runs it: it stays listed, with an empty queue and no slot. */

@@ -76,14 +76,15 @@ struct sched {
 };
 extern struct sched sched;
 
-/* Makes a kernel thread that runs entry(w). Set from boot.c: the thread must
- * be one that libc knows, so it is made by libc's pthread_create. 0 or -errno. */
-typedef int (*worker_start_fn)(void *(*entry)(void *), void *arg);
+/* Makes a kernel thread that runs entry(w). Set from boot.c. stuck: all others may
+ * be, so it must not need the program's malloc (sched/bare.h); else it is one that
+ * libc knows, made by pthread_create. 0 or -errno. */
+typedef int (*worker_start_fn)(void *(*entry)(void *), void *arg, bool stuck);
 void worker_use(worker_start_fn start);
 
-/* One more worker, holding a slot if `slot`, else a spare. Never on a
- * coroutine. 0 or -errno. */
-int worker_add(bool slot);
+/* One more worker, holding a slot if `slot`, else a spare; `stuck` as above.
+ * Never on a coroutine. 0 or -errno. */
+int worker_add(bool slot, bool stuck);
 int worker_start_thread(void *(*entry)(void *), void *arg);
 
 /* The coroutine that had w to itself is no more, and w is fit for nobody else:

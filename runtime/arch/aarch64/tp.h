@@ -37,6 +37,11 @@ static inline void arch_tcb_init(void *tcb, const void *from)
 	(void)from;
 }
 
+static inline void arch_tcb_set_dtv(void *tcb, void *dtv)
+{
+	((void **)tcb)[0] = dtv;
+}
+
 static inline uintptr_t arch_tcb_to_tp(void *tcb)
 {
 	return (uintptr_t)tcb;

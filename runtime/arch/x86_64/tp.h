@@ -33,6 +33,11 @@ static inline void arch_tcb_init(void *tcb, const void *from)
 	to[6] = live[6];	/* pointer guard */
 }
 
+static inline void arch_tcb_set_dtv(void *tcb, void *dtv)
+{
+	((void **)tcb)[1] = dtv;
+}
+
 static inline uintptr_t arch_tcb_to_tp(void *tcb)
 {
 	return (uintptr_t)tcb;
