@@ -3,7 +3,7 @@
  *
  * Coroutines switch straight to one another; a worker's own stack is entered
  * only when its queue is empty, when it has lost its slot, and every
- * LOOK_AROUND picks, so that timers, descriptors and the queue for everybody
+ * LOOP_LOOK_AROUND picks, so that timers, descriptors and the queue for everybody
  * are served however busy the worker's own is.
  *
  * L1  between two switches w->parting belongs to whoever arrives; the arriver
@@ -28,7 +28,6 @@
 #include <errno.h>
 #include <signal.h>
 
-#define LOOK_AROUND	64
 #define STEAL_ROUNDS	3
 #define RESCUE_LOOKS	16
 /* About how long a coroutine stays in its worker's next slot before thieves
@@ -123,8 +122,9 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 
 struct coro *loop_pick(struct worker *w)
 {
+	w->picks++;
 	if (unlikely(!atomic_load_explicit(&w->slot, memory_order_relaxed)) ||
-	    ++w->picks % LOOK_AROUND == 0)
+	    loop_look_due(w))
 		return NULL;
 	return runq_pop(&w->runq);
 }
@@ -234,7 +234,7 @@ static struct coro *steal(struct worker *w)
 static void rescue(struct worker *w)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
-	uint32_t start = w->picks / LOOK_AROUND * RESCUE_LOOKS;
+	uint32_t start = w->picks / LOOP_LOOK_AROUND * RESCUE_LOOKS;
 
 	for (uint32_t i = 0; i < RESCUE_LOOKS && i < n; i++) {
 		struct worker *from = atomic_load_explicit(
@@ -389,7 +389,8 @@ static struct coro *find_work(struct worker *w)
 			be_spare(w);
 		look_around(w);
 		c = NULL;
-		if (w->picks % LOOK_AROUND == 0) {
+		if (loop_look_due(w)) {
+			w->looked = w->picks;
 			rescue(w);
 			c = take_global(w);
 		}

@@ -9,6 +9,16 @@
  * stack. */
 void loop(struct worker *w);
 
+/* Picks between two looks at timers, descriptors and the queue for everybody. A
+ * number of picks since the last and not every so manieth: a pick that found
+ * nothing is counted too, so a certain number may never be met. */
+#define LOOP_LOOK_AROUND 64
+
+static inline bool loop_look_due(const struct worker *w)
+{
+	return w->picks - w->looked >= LOOP_LOOK_AROUND;
+}
+
 /* The next coroutine to run without asking anybody, or NULL: then the
  * worker's own stack must look around. The worker's stack or its coroutine's. */
 struct coro *loop_pick(struct worker *w);

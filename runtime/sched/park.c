@@ -155,7 +155,7 @@ void park_yield(struct coro *me)
 	}
 	next = loop_pick(w);
 	/* Alone and in no need to look around: nobody to yield to. */
-	if (!next && w->picks % 64 != 0 &&
+	if (!next && !loop_look_due(w) &&
 	    atomic_load_explicit(&w->slot, memory_order_relaxed) &&
 	    !atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
 		return;

@@ -27,6 +27,8 @@ struct worker {
 	enum parting parting;	/* … and what to do for it */
 	uint32_t picks;		/* coroutines run: who looks for a stuck worker
 				 * compares it */
+	uint32_t looked;	/* picks, when it last looked at what is
+				 * everybody's */
 	uint32_t index;
 	uint64_t kernel_mask;	/* the thread's signal mask */
 	long (*call)(void *);	/* on_worker's */

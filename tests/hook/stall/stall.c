@@ -271,6 +271,28 @@ static void yielders_starve_neither_timers_nor_new_threads(void)
 	EXPECT(finish(setter) == &flag);
 }
 
+/* The only one that a worker has, while others wait in the queue for everybody:
+ * those that main starts. One more each time, so that whatever a worker counts
+ * between two looks at that queue is once even and once odd. */
+static void a_lone_yielder_lets_others_begin(void)
+{
+	pthread_t yielder;
+
+	atomic_store(&second_flag, false);
+	yielder = start(yield_until_set, &flag);
+	for (int i = 0; i < 200; i++) {
+		pthread_t t[5];
+		int n = i % 5 + 1;
+
+		for (int k = 0; k < n; k++)
+			t[k] = start(set_flag, &t[k]);
+		for (int k = 0; k < n; k++)
+			EXPECT(finish(t[k]) == &t[k]);
+	}
+	atomic_store(&second_flag, true);
+	EXPECT(finish(yielder) == &flag);
+}
+
 /* A holder in libc's own lock, asleep, and more who want it than workers. */
 static FILE *shared;
 static atomic_int wanting;
@@ -304,6 +326,7 @@ static const struct expect_case cases[] = {
 	CASE(nothing_stalls),
 	CASE(spinners_do_not_keep_out_who_would_end_their_spinning),
 	CASE(yielders_starve_neither_timers_nor_new_threads),
+	CASE_IN_MAIN(a_lone_yielder_lets_others_begin),
 	CASE(waiters_inside_libc_do_not_keep_out_the_holder),
 };
 EXPECT_MAIN(cases)
