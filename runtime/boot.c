@@ -125,6 +125,7 @@ static int start(void)
 	if (r && r != -ENOSYS)
 		return r;
 	sched.target = count_workers();
+	sched.migrate = conf.force & CONF_FORCE_MIGRATE;
 	atomic_store_explicit(&sched.slots, 0, memory_order_relaxed);
 	r = poller_start();
 	if (r)

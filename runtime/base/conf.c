@@ -250,6 +250,7 @@ static int set_force(struct cogo_conf *c, const char *value,
 		{"no_nowait", CONF_FORCE_NO_NOWAIT},
 		{"no_guard_install", CONF_FORCE_NO_GUARD_INSTALL},
 		{"shared_tls", CONF_FORCE_SHARED_TLS},
+		{"migrate", CONF_FORCE_MIGRATE},
 	};
 	unsigned force = 0;
 
@@ -307,8 +308,8 @@ const struct conf_setting conf_settings[] = {
 	/* Not for people: cogo-run's word to the library, and the tests'. */
 	{"COGO_RUN", NULL, NULL, NULL, WANT_SWITCH, set_run},
 	{"COGO_FORCE", NULL, "LIST", NULL,
-	 "arch_prctl, no_nowait, no_guard_install, shared_tls, with commas "
-	 "between", set_force},
+	 "arch_prctl, no_nowait, no_guard_install, shared_tls, migrate, with "
+	 "commas between", set_force},
 };
 const size_t conf_nsettings = COUNT(conf_settings);
 

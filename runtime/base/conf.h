@@ -25,6 +25,7 @@ enum conf_force {
 	CONF_FORCE_NO_NOWAIT = 1 << 1,	      /* RWF_NOWAIT: EOPNOTSUPP */
 	CONF_FORCE_NO_GUARD_INSTALL = 1 << 2, /* guards by mprotect */
 	CONF_FORCE_SHARED_TLS = 1 << 3,	      /* the workers' TLS, not ours */
+	CONF_FORCE_MIGRATE = 1 << 4,	      /* nobody stays on its worker */
 };
 
 struct cogo_conf {

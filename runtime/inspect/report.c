@@ -567,7 +567,7 @@ static void tell_memory(const char *text)
 static void sum_up(void)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_relaxed);
-	uint64_t switches = 0, steals = 0;
+	uint64_t switches = 0, steals = 0, moves = 0;
 	static char text[4096];
 	char time[32];
 
@@ -579,6 +579,7 @@ static void sum_up(void)
 		switches += atomic_load_explicit(&w->switches,
 						 memory_order_relaxed);
 		steals += atomic_load_explicit(&w->steals, memory_order_relaxed);
+		moves += atomic_load_explicit(&w->moves, memory_order_relaxed);
 	}
 	if (sys_read_file("/proc/self/status", text, sizeof(text)) <= 0)
 		*text = 0;
@@ -589,6 +590,7 @@ static void sum_up(void)
 	       (unsigned long long)coro_made(), coro_peak(), coro_live());
 	report("  switches        %llu\n", (unsigned long long)switches);
 	report("  steals          %llu\n", (unsigned long long)steals);
+	report("  moves           %llu\n", (unsigned long long)moves);
 	tell_handoffs();
 	tell_kernel_threads(text);
 	tell_memory(text);

@@ -30,6 +30,7 @@
 
 #define STEAL_ROUNDS	3
 #define RESCUE_LOOKS	16
+#define MIGRATE_LOOKS	64
 /* About how long a coroutine stays in its worker's next slot before thieves
  * may have it: its partner will most likely run it at once. */
 #define NEXT_PAUSE	150	/* turns of arch_relax */
@@ -38,6 +39,10 @@ static void push_local(struct worker *w, struct coro *c)
 {
 	struct coro_list spill = { 0 };
 
+	if (unlikely(sched.migrate)) {
+		ready_global(c);
+		return;
+	}
 	runq_push(&w->runq, c, &spill);
 	while ((c = coro_list_pop(&spill)))
 		ready_global(c);
@@ -108,9 +113,13 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 {
 	w->parted = from;
 	w->parting = parting;
-	to->worker = w;
 	atomic_store_explicit(&w->current, to, memory_order_relaxed);
 	if (to->kind == CORO_KIND_CORO) {
+		if (to->worker != w) {
+			if (to->worker)
+				worker_count(&w->moves);
+			to->worker = w;
+		}
 		to->trimmed = false;
 		atomic_store_explicit(&to->state, CORO_RUNNING,
 				      memory_order_relaxed);
@@ -170,6 +179,17 @@ void loop_give_slot(void)
 		wake_worker();
 }
 
+/* One of the first few that last ran elsewhere, or the first. Under the lock. */
+static struct coro *take_stranger(struct worker *w)
+{
+	for (uint32_t i = 0; i < MIGRATE_LOOKS && i < sched.global.n; i++) {
+		if (sched.global.head->worker != w)
+			break;
+		coro_list_push(&sched.global, coro_list_pop(&sched.global));
+	}
+	return coro_list_pop(&sched.global);
+}
+
 static struct coro *take_global(struct worker *w)
 {
 	struct coro *first, *c;
@@ -178,6 +198,13 @@ static struct coro *take_global(struct worker *w)
 	if (atomic_load_explicit(&sched.nglobal, memory_order_relaxed) == 0)
 		return NULL;
 	lock(&sched.lock);
+	if (unlikely(sched.migrate)) {
+		first = take_stranger(w);
+		n = sched.global.n;
+		atomic_store_explicit(&sched.nglobal, n, memory_order_relaxed);
+		unlock(&sched.lock);
+		return first;
+	}
 	first = coro_list_pop(&sched.global);
 	/* A fair share, so that one worker does not take all. */
 	n = sched.global.n / sched.target;
@@ -219,8 +246,7 @@ static struct coro *steal(struct worker *w)
 					arch_relax();
 			c = runq_steal(&w->runq, &from->runq, last);
 			if (c) {
-				atomic_fetch_add_explicit(&w->steals, 1,
-							  memory_order_relaxed);
+				worker_count(&w->steals);
 				return c;
 			}
 		}

@@ -43,7 +43,7 @@ static void switch_out(struct coro *me, enum parting parting)
 	struct worker *w = me->worker;
 	struct coro *next = loop_pick(w);
 
-	atomic_fetch_add_explicit(&w->switches, 1, memory_order_relaxed);
+	worker_count(&w->switches);
 	loop_switch(w, me, next ? next : w->root, parting);
 }
 
@@ -159,7 +159,7 @@ void park_yield(struct coro *me)
 	    atomic_load_explicit(&w->slot, memory_order_relaxed) &&
 	    !atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
 		return;
-	atomic_fetch_add_explicit(&w->switches, 1, memory_order_relaxed);
+	worker_count(&w->switches);
 	loop_switch(w, me, next ? next : w->root, PARTING_YIELD);
 }
 

@@ -142,7 +142,7 @@ static void push(struct worker *w, struct coro *c, bool next)
 {
 	struct coro_list spill = { 0 };
 
-	if (!w) {
+	if (!w || unlikely(sched.migrate)) {
 		ready_global(c);
 		return;
 	}

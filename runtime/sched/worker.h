@@ -54,7 +54,9 @@ struct worker {
 	/* A hand-off that it noticed and that lasts: since when, 0: none. */
 	_Atomic cogo_time noticed;
 
-	_Atomic uint64_t switches, steals, blocks;
+	/* Owner writes, and others read. A move: a coroutine that last ran on
+	 * another worker. */
+	_Atomic uint64_t switches, steals, moves;
 };
 
 struct sched {
@@ -74,9 +76,17 @@ struct sched {
 	_Atomic uint32_t nworkers;	/* … that ever were; some are gone */
 	_Atomic uint32_t gone;		/* whose places are free again */
 	_Atomic(struct worker *) workers[WORKERS_MAX];
-	bool started;
+	bool migrate;			/* nobody stays where it is: for tests */
 };
 extern struct sched sched;
+
+/* One more, in a counter that only the caller writes. */
+static inline void worker_count(_Atomic uint64_t *counter)
+{
+	atomic_store_explicit(counter,
+			      atomic_load_explicit(counter, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
 
 /* Makes a kernel thread that runs entry(w). Set from boot.c. stuck: all others may
  * be, so it must not need the program's malloc (sched/bare.h); else it is one that
