@@ -102,13 +102,11 @@ static int do_open(int dir, const char *path, int flags, mode_t mode)
 	struct coro *me = gate_coro();
 	int fd;
 
+	if (me)
+		cancel_point(me);
 	if (me && may_wait(dir, path, flags)) {
-		door_enter(me);
-		block_enter(me, WHY_BLOCKED);
-		fd = (int)sys_call(SYS_openat, dir, path, flags, mode);
-		block_exit(me);
-		door_leave(me);
-		fd = (int)gate_return(fd);
+		fd = (int)gate_return(gate_sleep(me, WHY_BLOCKED, true, SYS_openat,
+						 dir, (long)path, flags, mode));
 	} else {
 		fd = REAL(openat64)(dir, path, flags, mode);
 	}
@@ -342,6 +340,8 @@ HOOKED int close(int fd)
 	/* Ours are not the program's to close. */
 	if (unlikely(poller_owns(fd)))
 		return (int)gate_return(-EBADF);
+	if (me)
+		cancel_point(me);
 	file_goes(fd);
 	if (!me) {
 		r = REAL(close)(fd);
@@ -485,13 +485,9 @@ HOOKED int fcntl64(int fd, int cmd, ...)
 	case F_OFD_SETLKW:
 		if (!me)
 			return REAL(fcntl64)(fd, cmd, arg);
-		door_enter(me);
 		me->fd = fd;
-		block_enter(me, WHY_BLOCKED);
-		r = sys_call(SYS_fcntl, fd, cmd, arg);
-		block_exit(me);
-		door_leave(me);
-		return (int)gate_return(r);
+		return (int)gate_return(gate_sleep(me, WHY_BLOCKED, true, SYS_fcntl,
+						   fd, cmd, (long)arg));
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
 		r = sys_call(SYS_fcntl, fd, cmd, arg);

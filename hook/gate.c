@@ -4,9 +4,17 @@
 #include "base/conf.h"
 #include "fault/signal.h"
 #include "hook/thread/cancel.h"
+#include "sched/block.h"
+
+struct coro *gate_bound(struct coro *me)
+{
+	return me->kind == CORO_KIND_CORO && !me->vforked ? me : NULL;
+}
 
 long gate_errno(long r)
 {
+	if (unlikely(r == -GATE_CANCELED))
+		cancel_act(self());
 	errno = (int)-r;
 	return -1;
 }
@@ -25,9 +33,26 @@ int gate_interrupted(struct coro *me, bool restartable)
 	/* The handlers run as if the call had not been made: every door open. */
 	me->in_runtime = 0;
 	ran = signal_deliver(me, &restart);
-	cancel_point(me);
 	me->in_runtime = doors;
+	if (cancel_wanted(me))
+		return -GATE_CANCELED;
 	if (ran == 0)
 		return 0;
 	return restartable && restart ? 0 : -EINTR;
+}
+
+long gate_sleep_args(struct coro *me, enum why why, bool restartable, long nr,
+		     const long args[6])
+{
+	long r;
+
+	door_enter(me);
+	cancel_point(me);
+	do {
+		block_enter(me, why);
+		r = gate_call(me, nr, args);
+		block_exit(me);
+	} while (r == -EINTR && (r = gate_interrupted(me, restartable)) == 0);
+	door_leave(me);
+	return r;
 }

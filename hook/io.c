@@ -51,6 +51,21 @@ long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	}
 }
 
+long io_block(struct coro *me, int fd, const struct io_op *op, const void *arg)
+{
+	struct io_call c = op->block(fd, arg);
+	bool timed = op->timeouts && fdtab_timeout(fd, op->dir) != COGO_FOREVER;
+	long r;
+
+	do {
+		me->fd = fd;
+		block_enter(me, op->why);
+		r = gate_call(me, c.nr, c.args);
+		block_exit(me);
+	} while (r == -EINTR && (r = gate_interrupted(me, !timed)) == 0);
+	return r;
+}
+
 /* Whether poll is a judge of what the call would do: it is not of a FIFO opened
  * without waiting for a writer, which is at its end as long as there is none,
  * nor of a terminal that waits for so and so many bytes. */
@@ -96,14 +111,17 @@ static long try_readv(int fd, const void *arg)
 				     v->offset >> 63, v->flags | RWF_NOWAIT));
 }
 
-static long block_readv(int fd, const void *arg)
+static struct io_call block_vec(int fd, const struct vec *v, long plain, long at)
 {
-	const struct vec *v = arg;
-
 	if (v->offset == -1 && !v->flags)
-		return sys_call(SYS_readv, fd, v->iov, v->n);
-	return sys_call(SYS_preadv2, fd, v->iov, v->n, v->offset,
-			v->offset >> 63, v->flags);
+		return (struct io_call){ plain, { fd, (long)v->iov, v->n } };
+	return (struct io_call){ at, { fd, (long)v->iov, v->n, v->offset,
+				       v->offset >> 63, v->flags } };
+}
+
+static struct io_call block_readv(int fd, const void *arg)
+{
+	return block_vec(fd, arg, SYS_readv, SYS_preadv2);
 }
 
 static long try_writev(int fd, const void *arg)
@@ -116,14 +134,9 @@ static long try_writev(int fd, const void *arg)
 				     v->offset >> 63, v->flags | RWF_NOWAIT));
 }
 
-static long block_writev(int fd, const void *arg)
+static struct io_call block_writev(int fd, const void *arg)
 {
-	const struct vec *v = arg;
-
-	if (v->offset == -1 && !v->flags)
-		return sys_call(SYS_writev, fd, v->iov, v->n);
-	return sys_call(SYS_pwritev2, fd, v->iov, v->n, v->offset,
-			v->offset >> 63, v->flags);
+	return block_vec(fd, arg, SYS_writev, SYS_pwritev2);
 }
 
 static const struct io_op read_op = {
@@ -372,7 +385,7 @@ static int wait_ready(struct coro *me, int fd, int dir, enum why why)
 			break;
 	}
 	fd_done(&w);
-	return r == -EINTR ? r : 0;
+	return r == -EINTR || r == -GATE_CANCELED ? r : 0;
 }
 
 static long do_move(struct coro *me, const struct move *m)
@@ -380,17 +393,14 @@ static long do_move(struct coro *me, const struct move *m)
 	long r = 0;
 
 	door_enter(me);
+	cancel_point(me);
 	if (!m->nonblocking) {
 		r = wait_ready(me, m->in, POLLER_IN, WHY_READ);
 		if (r == 0)
 			r = wait_ready(me, m->out, POLLER_OUT, WHY_WRITE);
 	}
-	if (r == 0) {
-		block_enter(me, WHY_WRITE);
-		r = sys_call(m->nr, m->a[0], m->a[1], m->a[2], m->a[3], m->a[4],
-			     m->a[5]);
-		block_exit(me);
-	}
+	if (r == 0)
+		r = gate_sleep_args(me, WHY_WRITE, true, m->nr, m->a);
 	door_leave(me);
 	return r;
 }

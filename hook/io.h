@@ -12,11 +12,16 @@
 #include "wait/fd.h"
 
 /* What one try does: the result, -EAGAIN when it would block, or
- * -EOPNOTSUPP when it cannot be tried without blocking. Then `block` does it
- * in the kernel, as a declared hand-off. */
+ * -EOPNOTSUPP when it cannot be tried without blocking. Then `block` says
+ * which call does it in the kernel, as a declared hand-off. */
+struct io_call {
+	long nr;
+	long args[6];
+};
+
 struct io_op {
 	long (*try)(int fd, const void *arg);
-	long (*block)(int fd, const void *arg);
+	struct io_call (*block)(int fd, const void *arg);
 	int dir;
 	enum why why;
 	bool timeouts;		/* SO_RCVTIMEO and SO_SNDTIMEO count */
@@ -35,17 +40,8 @@ static inline cogo_time io_deadline(int fd, int dir)
 NOINLINE long io_poll(int fd, int dir);
 
 /* The call itself, blocking, while another worker takes over. */
-static inline long io_block(struct coro *me, int fd, const struct io_op *op,
-			    const void *arg)
-{
-	long r;
-
-	me->fd = fd;
-	block_enter(me, op->why);
-	r = op->block(fd, arg);
-	block_exit(me);
-	return r;
-}
+NOINLINE long io_block(struct coro *me, int fd, const struct io_op *op,
+		       const void *arg);
 
 /* Waits after a try in vain: 0 to try again, -ETIMEDOUT to try a last time, or
  * the call's result. */
@@ -63,8 +59,8 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 	bool late = false;
 	long r;
 
-	cancel_point(me);
 	door_enter(me);
+	cancel_point(me);
 	for (;;) {
 		/* What is known to be in vain may have changed without the
 		 * runtime having heard of it: good enough to wait for the news,

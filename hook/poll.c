@@ -99,9 +99,12 @@ static long block_poll(struct coro *me, struct pollfd *fds, unsigned n,
 		ts = (struct timespec){ left / NSEC, left % NSEC };
 		span = &ts;
 	}
-	block_enter(me, WHY_POLL);
-	r = sys_call(SYS_ppoll, fds, n, span, NULL, 8);
-	block_exit(me);
+	do {
+		block_enter(me, WHY_POLL);
+		r = gate_call(me, SYS_ppoll, (const long[6]){ (long)fds, n,
+							      (long)span, 0, 8 });
+		block_exit(me);
+	} while (r == -EINTR && (r = gate_interrupted(me, false)) == 0);
 	return r;
 }
 
@@ -137,7 +140,9 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 		}
 		if (e == -EINTR || e == -ECANCELED) {
 			e = gate_interrupted(me, false);
-			return e ? e : -EINTR;
+			if (e)
+				return e;
+			continue;
 		}
 		/* Something in the set cannot be registered. */
 		return block_poll(me, fds, n, deadline);
@@ -169,9 +174,9 @@ static long do_poll(struct coro *me, struct pollfd *fds, nfds_t n,
 		room.waiters = mem;
 		room.samples = (uint32_t *)(room.waiters + n);
 	}
-	cancel_point(me);
 	door_enter(me);
-	r = wait_for(me, fds, (unsigned)n, deadline, &room);
+	r = cancel_wanted(me) ? -GATE_CANCELED
+			      : wait_for(me, fds, (unsigned)n, deadline, &room);
 	door_leave(me);
 	free(mem);
 	return r;
@@ -411,8 +416,8 @@ static long do_epoll(struct coro *me, int fd, struct epoll_event *events,
 	sigbits before = 0;
 	long r;
 
-	cancel_point(me);
 	door_enter(me);
+	cancel_point(me);
 	if (mask) {
 		before = enter_mask(me, mask);
 		if (signal_pending(me) & ~signal_mask(me))

@@ -19,6 +19,7 @@
 #include "hook/file.h"
 #include "hook/fork.h"
 #include "hook/real.h"
+#include "hook/thread/cancel.h"
 #include "sched/ready.h"
 #include "wait/fd.h"
 #include <fcntl.h>
@@ -41,8 +42,10 @@
 
 /* What is waited for, as wait4 or as waitid says it. */
 struct child {
-	/* The call with these options: -errno, 0 when there is nothing yet. */
+	/* The call with these options: -errno, 0 when there is nothing yet.
+	 * With WNOHANG, or between block_enter and block_exit. */
 	long (*call)(const struct child *c, int options);
+	struct coro *me;
 	idtype_t type;
 	pid_t id;
 	int options;
@@ -51,9 +54,18 @@ struct child {
 	struct rusage *usage;
 };
 
+static long call_kernel(const struct child *c, int options, long nr,
+			const long args[6])
+{
+	return options & WNOHANG ? sys_call(nr, args[0], args[1], args[2],
+					    args[3], args[4])
+				 : gate_call(c->me, nr, args);
+}
+
 static long call_wait4(const struct child *c, int options)
 {
-	return sys_call(SYS_wait4, c->id, c->status, options, c->usage);
+	return call_kernel(c, options, SYS_wait4, (const long[6]){
+		c->id, (long)c->status, options, (long)c->usage });
 }
 
 static long call_waitid(const struct child *c, int options)
@@ -62,7 +74,8 @@ static long call_waitid(const struct child *c, int options)
 	long r;
 
 	memset(&info, 0, sizeof(info));
-	r = sys_call(SYS_waitid, c->type, c->id, &info, options, NULL);
+	r = call_kernel(c, options, SYS_waitid, (const long[6]){
+		c->type, c->id, (long)&info, options });
 	if (r < 0 || !(c->options & WNOHANG || info.si_pid))
 		return r;
 	/* Only what the kernel wrote. */
@@ -127,7 +140,9 @@ static bool watch_child(const struct child *c, struct watch *ret)
 {
 	int fd;
 
-	if (c->options & (WUNTRACED | WCONTINUED | __WNOTHREAD))
+	/* Who is bound has a kernel thread for it, and may be a tracer, whose
+	 * children stop all the time. */
+	if (c->options & (WUNTRACED | WCONTINUED | __WNOTHREAD) || c->me->bound)
 		return false;
 	if (c->type == P_PIDFD)
 		return watch_begin(ret, c->id, false);
@@ -175,10 +190,13 @@ static long wait_child(struct coro *me, const struct child *c)
 	struct watch watch;
 	long r;
 
-	if (c->options & WNOHANG)
-		return c->call(c, c->options);
 	door_enter(me);
+	cancel_point(me);
 	r = c->call(c, c->options | WNOHANG);
+	if (c->options & WNOHANG) {
+		door_leave(me);
+		return r;
+	}
 	if (r == 0) {
 		r = -EOPNOTSUPP;
 		if (watch_child(c, &watch)) {
@@ -186,12 +204,14 @@ static long wait_child(struct coro *me, const struct child *c)
 			watch_end(&watch);
 		}
 	}
-	door_leave(me);
 	if (r == -EOPNOTSUPP) {
-		call_begin(me, WHY_CHILD);
-		r = c->call(c, c->options);
-		call_end(me);
+		do {
+			block_enter(me, WHY_CHILD);
+			r = c->call(c, c->options);
+			block_exit(me);
+		} while (r == -EINTR && (r = gate_interrupted(me, true)) == 0);
 	}
+	door_leave(me);
 	return r;
 }
 
@@ -204,8 +224,9 @@ HOOKED pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)
 		.options = options,
 		.status = status,
 		.usage = usage,
+		.me = gate_coro(),
 	};
-	struct coro *me = gate_coro();
+	struct coro *me = c.me;
 
 	if (!me)
 		return REAL(wait4)(pid, status, options, usage);
@@ -237,8 +258,9 @@ HOOKED int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 		.id = (pid_t)id,
 		.options = options,
 		.info = info,
+		.me = gate_coro(),
 	};
-	struct coro *me = gate_coro();
+	struct coro *me = c.me;
 	long r;
 
 	if (!me)

@@ -8,6 +8,7 @@
 #include "fault/signal.h"
 #include "hook/gate.h"
 #include "hook/real.h"
+#include "hook/thread/cancel.h"
 #include "hook/thread/thread.h"
 #include "sched/block.h"
 #include "sched/park.h"
@@ -366,15 +367,16 @@ ALIAS(gsignal, raise);
  *
  * The kernel knows best what is pending for the process, so the wait is the
  * kernel's, on this kernel thread, as a declared hand-off. What is sent to the
- * coroutine alone stands in our notes: SIG_KICK, blocked and in the set for as
- * long as we wait, ends the kernel's wait when one is written. */
+ * coroutine alone stands in our notes: when one is written the call is made to
+ * fail, and we look again. */
 
-static long wait_in_kernel(sigbits set, siginfo_t *info, cogo_time deadline)
+static long wait_in_kernel(struct coro *me, sigbits set, siginfo_t *info,
+			   cogo_time deadline)
 {
 	struct timespec ts, *span = NULL;
 	cogo_time left;
+	long r;
 
-	set |= SIGBIT(SIG_KICK);
 	if (deadline != COGO_FOREVER) {
 		left = deadline - sys_now();
 		if (left < 0)
@@ -382,38 +384,27 @@ static long wait_in_kernel(sigbits set, siginfo_t *info, cogo_time deadline)
 		ts = (struct timespec){ left / NSEC, left % NSEC };
 		span = &ts;
 	}
-	return sys_call(SYS_rt_sigtimedwait, &set, info, span, SIGSET_BYTES);
+	block_enter(me, WHY_SIGNAL);
+	r = gate_call(me, SYS_rt_sigtimedwait, (const long[6]){
+		(long)&set, (long)info, (long)span, SIGSET_BYTES });
+	block_exit(me);
+	return r;
 }
 
 static int wait_for(struct coro *me, sigbits set, siginfo_t *info,
 		    cogo_time deadline, bool restart)
 {
-	sigbits kick = SIGBIT(SIG_KICK);
 	long r;
 
 	set &= ~SIG_OURS;
 	door_enter(me);
-	me->why = WHY_SIGNAL;
-	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, &kick, NULL, SIGSET_BYTES);
-	block_enter(me, WHY_SIGNAL);
-	for (;;) {
-		atomic_store_explicit(&me->interrupt, 0, memory_order_seq_cst);
+	cancel_point(me);
+	do {
+		/* A note that comes after this has left its mark for the call. */
 		r = signal_take(me, set, info);
-		if (r)
-			break;
-		r = wait_in_kernel(set, info, deadline);
-		if (r == SIG_KICK) {
-			signal_run_kick();
-			r = gate_interrupted(me, restart);
-			if (r == 0)
-				continue;
-		}
-		if (r == -EINTR && restart)
-			continue;
-		break;
-	}
-	block_exit(me);
-	sys_call(SYS_rt_sigprocmask, SIG_UNBLOCK, &kick, NULL, SIGSET_BYTES);
+		if (r == 0)
+			r = wait_in_kernel(me, set, info, deadline);
+	} while (r == -EINTR && (r = gate_interrupted(me, restart)) == 0);
 	door_leave(me);
 	return (int)r;
 }
@@ -457,6 +448,8 @@ HOOKED int sigwait(const sigset_t *set, int *sig)
 	if (!me)
 		return REAL(sigwait)(set, sig);
 	r = wait_for(me, bits_of(set), &info, COGO_FOREVER, true);
+	if (r == -GATE_CANCELED)
+		cancel_act(me);
 	if (r < 0)
 		return -r;
 	*sig = r;
@@ -465,46 +458,69 @@ HOOKED int sigwait(const sigset_t *set, int *sig)
 
 /* Waiting for a handler to run. */
 
-static int suspend(struct coro *me, sigbits mask)
+static long suspend(struct coro *me, sigbits mask)
 {
 	sigbits before = me->sigmask;
-	uint32_t doors;
-	bool restart;
+	int r = 0;
 
 	door_enter(me);
+	cancel_point(me);
 	signal_set_mask(me, mask);
-	for (;;) {
-		uint64_t ticket = wait_open(me);
-		enum wait_outcome how = park(me, ticket, WHY_SIGNAL, COGO_FOREVER);
-
-		if (how != WAIT_INTERRUPTED)
-			continue;
-		doors = me->in_runtime;
-		me->in_runtime = 0;
-		if (signal_deliver(me, &restart)) {
-			me->in_runtime = doors;
-			break;
-		}
-		me->in_runtime = doors;
-	}
+	/* What was blocked until now has been looked at before. */
+	if (signal_pending(me) & ~mask)
+		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+	while (r == 0)
+		if (park_until(me, WHY_SIGNAL, COGO_FOREVER) == WAIT_INTERRUPTED)
+			r = gate_interrupted(me, false);
 	signal_set_mask(me, before);
 	door_leave(me);
-	errno = EINTR;
-	return -1;
+	return r;
 }
 
 HOOKED int sigsuspend(const sigset_t *set)
 {
 	struct coro *me = gate_coro();
 
-	return me ? suspend(me, bits_of(set)) : REAL(sigsuspend)(set);
+	return me ? (int)gate_return(suspend(me, bits_of(set)))
+		  : REAL(sigsuspend)(set);
+}
+
+ALIAS(__sigsuspend, sigsuspend);
+
+/* One name for two functions: BSD's takes a mask, X/Open's the signal to let
+ * in. A header that follows X/Open says sigpause and means __xpg_sigpause, so
+ * the other goes by another name here. */
+int __sigpause(int sig_or_mask, int is_sig);
+int __xpg_sigpause(int sig);
+int bsd_sigpause(int mask) __asm__("sigpause");
+
+HOOKED int __sigpause(int sig_or_mask, int is_sig)
+{
+	sigset_t set;
+
+	if (!is_sig) {
+		set_of(&set, (unsigned)sig_or_mask);
+		return sigsuspend(&set);
+	}
+	pthread_sigmask(SIG_SETMASK, NULL, &set);
+	return sigdelset(&set, sig_or_mask) ? -1 : sigsuspend(&set);
+}
+
+HOOKED int __xpg_sigpause(int sig)
+{
+	return __sigpause(sig, 1);
+}
+
+HOOKED int bsd_sigpause(int mask)
+{
+	return __sigpause(mask, 0);
 }
 
 HOOKED int pause(void)
 {
 	struct coro *me = gate_coro();
 
-	return me ? suspend(me, me->sigmask) : REAL(pause)();
+	return me ? (int)gate_return(suspend(me, me->sigmask)) : REAL(pause)();
 }
 
 /* An alternate stack belongs to a thread: each coroutine is told of its own.
@@ -532,6 +548,33 @@ HOOKED int sigaltstack(const stack_t *ss, stack_t *old)
 		else
 			t->altstack = *ss;
 		me->altstack = t->altstack.ss_sp != NULL;
+	}
+	return 0;
+}
+
+/* The older form, which says where a stack begins but not how far it goes. */
+struct sigstack;
+int sigstack(struct sigstack *ss, struct sigstack *old);
+
+HOOKED int sigstack(struct sigstack *ss, struct sigstack *old)
+{
+	struct form {
+		void *top;
+		int in_use;
+	} *given = (struct form *)ss, *told = (struct form *)old;
+	stack_t now, before;
+
+	if (!coroutine())
+		return REAL(sigstack)(ss, old);
+	if (given)
+		now = (stack_t){ .ss_sp = (char *)given->top - SIGSTKSZ,
+				 .ss_size = SIGSTKSZ };
+	if (sigaltstack(given ? &now : NULL, &before))
+		return -1;
+	if (told) {
+		told->top = before.ss_sp ? (char *)before.ss_sp + before.ss_size
+					 : NULL;
+		told->in_use = 0;
 	}
 	return 0;
 }

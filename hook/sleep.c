@@ -35,13 +35,13 @@ HOOKED void thrd_yield(void)
 	sched_yield();
 }
 
-/* 0, or -EINTR when a handler has run. */
+/* 0, -EINTR when a handler has run, or -GATE_CANCELED. */
 static int sleep_until(struct coro *me, cogo_time deadline)
 {
 	int r = 0;
 
-	cancel_point(me);
 	door_enter(me);
+	cancel_point(me);
 	while (r == 0 && park_until(me, WHY_SLEEP, deadline) != WAIT_TIMED_OUT)
 		r = gate_interrupted(me, false);
 	door_leave(me);
@@ -99,15 +99,16 @@ static int sleep_to(struct coro *me, clockid_t clock, const struct timespec *at)
 static int block_sleep(struct coro *me, clockid_t clock, int flags,
 		       const struct timespec *ts, struct timespec *rest)
 {
-	long r;
+	return (int)gate_sleep(me, WHY_SLEEP, false, SYS_clock_nanosleep, clock,
+			       flags, (long)ts, (long)rest);
+}
 
-	cancel_point(me);
-	door_enter(me);
-	block_enter(me, WHY_SLEEP);
-	r = sys_call(SYS_clock_nanosleep, clock, flags, ts, rest);
-	block_exit(me);
-	door_leave(me);
-	return (int)r;
+/* Where errno is left alone. */
+static int act_on(int r)
+{
+	if (r == -GATE_CANCELED)
+		gate_return(r);
+	return r;
 }
 
 HOOKED int clock_nanosleep(clockid_t clock, int flags, const struct timespec *ts,
@@ -126,17 +127,15 @@ HOOKED int clock_nanosleep(clockid_t clock, int flags, const struct timespec *ts
 		return EINVAL;
 	switch (clock) {
 	case CLOCK_MONOTONIC:
-		if (absolute)
-			return -sleep_until(me, span_of(ts));
-		return -sleep_span(me, ts, rest);
+		return -act_on(absolute ? sleep_until(me, span_of(ts))
+					: sleep_span(me, ts, rest));
 	case CLOCK_REALTIME:
 	case CLOCK_BOOTTIME:
 	case CLOCK_TAI:
-		if (absolute)
-			return -sleep_to(me, clock, ts);
-		return -sleep_span(me, ts, rest);
+		return -act_on(absolute ? sleep_to(me, clock, ts)
+					: sleep_span(me, ts, rest));
 	default:
-		return -block_sleep(me, clock, flags, ts, rest);
+		return -act_on(block_sleep(me, clock, flags, ts, rest));
 	}
 }
 
@@ -169,7 +168,7 @@ HOOKED unsigned sleep(unsigned seconds)
 	if (!me)
 		return REAL(sleep)(seconds);
 	/* Rounded as libc rounds what is left: down, but never to nothing. */
-	if (sleep_span(me, &span, &rest) == 0)
+	if (act_on(sleep_span(me, &span, &rest)) == 0)
 		return 0;
 	return (unsigned)rest.tv_sec + (rest.tv_nsec >= NSEC / 2);
 }
@@ -182,5 +181,5 @@ HOOKED int thrd_sleep(const struct timespec *span, struct timespec *rest)
 		return REAL(thrd_sleep)(span, rest);
 	if (!valid(span))
 		return -2;
-	return sleep_span(me, span, rest) ? -1 : 0;
+	return act_on(sleep_span(me, span, rest)) ? -1 : 0;
 }

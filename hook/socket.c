@@ -30,11 +30,13 @@ static long try_recvfrom(int fd, const void *arg)
 			a->addr, a->len);
 }
 
-static long block_recvfrom(int fd, const void *arg)
+static struct io_call block_recvfrom(int fd, const void *arg)
 {
 	const struct recvfrom_arg *a = arg;
 
-	return sys_call(SYS_recvfrom, fd, a->buf, a->n, a->flags, a->addr, a->len);
+	return (struct io_call){ SYS_recvfrom,
+		{ fd, (long)a->buf, (long)a->n, a->flags,
+		  (long)a->addr, (long)a->len } };
 }
 
 static const struct io_op recvfrom_op = {
@@ -94,11 +96,13 @@ static long try_sendto(int fd, const void *arg)
 			a->addr, a->len);
 }
 
-static long block_sendto(int fd, const void *arg)
+static struct io_call block_sendto(int fd, const void *arg)
 {
 	const struct sendto_arg *a = arg;
 
-	return sys_call(SYS_sendto, fd, a->buf, a->n, a->flags, a->addr, a->len);
+	return (struct io_call){ SYS_sendto,
+		{ fd, (long)a->buf, (long)a->n, a->flags,
+		  (long)a->addr, a->len } };
 }
 
 static const struct io_op sendto_op = {
@@ -198,11 +202,11 @@ static long try_recvmsg(int fd, const void *arg)
 	return sys_call(SYS_recvmsg, fd, a->msg, a->flags | MSG_DONTWAIT);
 }
 
-static long block_recvmsg(int fd, const void *arg)
+static struct io_call block_recvmsg(int fd, const void *arg)
 {
 	const struct msg_arg *a = arg;
 
-	return sys_call(SYS_recvmsg, fd, a->msg, a->flags);
+	return (struct io_call){ SYS_recvmsg, { fd, (long)a->msg, a->flags } };
 }
 
 static const struct io_op recvmsg_op = {
@@ -315,11 +319,11 @@ static long try_sendmsg(int fd, const void *arg)
 	return sys_call(SYS_sendmsg, fd, a->msg, a->flags | MSG_DONTWAIT);
 }
 
-static long block_sendmsg(int fd, const void *arg)
+static struct io_call block_sendmsg(int fd, const void *arg)
 {
 	const struct msg_arg *a = arg;
 
-	return sys_call(SYS_sendmsg, fd, a->msg, a->flags);
+	return (struct io_call){ SYS_sendmsg, { fd, (long)a->msg, a->flags } };
 }
 
 static const struct io_op sendmsg_op = {
@@ -444,31 +448,42 @@ static long not_listening(int fd)
 	return listens ? -EAGAIN : 1;
 }
 
+static struct io_call block_accept(int fd, const void *arg)
+{
+	const struct accept_arg *a = arg;
+
+	return (struct io_call){ SYS_accept4,
+		{ fd, (long)a->addr, (long)a->len, a->flags } };
+}
+
 static long try_accept(int fd, const void *arg)
 {
 	const struct accept_arg *a = arg;
 	struct lock *l = &accept_locks[(unsigned)fd % ACCEPT_LOCKS];
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	struct timespec zero = { 0, 0 };
+	struct io_call call = block_accept(fd, arg);
 	bool sure = fdtab_ours(fd);
 	long r;
 
-	if (!sure)
-		block_enter(a->me, WHY_ACCEPT);
-	lock(l);
-	r = sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8);
-	if (r == 0)
-		r = not_listening(fd);
-	if (r > 0)
-		r = sys_call(SYS_accept4, fd, a->addr, a->len, a->flags);
-	unlock(l);
-	if (!sure)
-		block_exit(a->me);
+	do {
+		if (!sure)
+			block_enter(a->me, WHY_ACCEPT);
+		lock(l);
+		r = sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8);
+		if (r == 0)
+			r = not_listening(fd);
+		if (r > 0)
+			r = gate_call(a->me, call.nr, call.args);
+		unlock(l);
+		if (!sure)
+			block_exit(a->me);
+	} while (r == -EINTR && (r = gate_interrupted(a->me, true)) == 0);
 	return r;
 }
 
 static const struct io_op accept_op = {
-	try_accept, try_accept, POLLER_IN, WHY_ACCEPT, true, true,
+	try_accept, block_accept, POLLER_IN, WHY_ACCEPT, true, true,
 };
 
 HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
@@ -500,6 +515,7 @@ static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
 			 socklen_t len)
 {
 	static const struct timeval tick = { 0, 1 };
+	const long args[6] = { fd, (long)addr, len };
 	struct fd_wait w = FD_WAIT(fd, POLLER_OUT);
 	struct timeval before;
 	socklen_t size = sizeof(before);
@@ -511,12 +527,16 @@ static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
 	if (before.tv_sec || before.tv_usec)
 		until = sys_now() + before.tv_sec * 1000000000ll +
 			before.tv_usec * 1000ll;
-	sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof(tick));
-	block_enter(me, WHY_CONNECT);
-	r = sys_call(SYS_connect, fd, addr, len);
-	block_exit(me);
-	sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before,
-		 sizeof(before));
+	do {
+		sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &tick,
+			 sizeof(tick));
+		block_enter(me, WHY_CONNECT);
+		r = gate_call(me, SYS_connect, args);
+		block_exit(me);
+		sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before,
+			 sizeof(before));
+	} while (r == -EINTR &&
+		 (r = gate_interrupted(me, until == COGO_FOREVER)) == 0);
 	if (r != -EINPROGRESS)
 		return r;
 	for (;;) {
@@ -553,6 +573,7 @@ HOOKED int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	if (!me)
 		return REAL(connect)(fd, addr, len);
 	door_enter(me);
+	cancel_point(me);
 	me->fd = fd;
 	if (fdtab_nonblocking(fd)) {
 		r = sys_call(SYS_connect, fd, sa, len);
@@ -561,9 +582,10 @@ HOOKED int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 		   is_stream(fd)) {
 		r = connect_ours(me, fd, sa, len);
 	} else {
-		block_enter(me, WHY_CONNECT);
-		r = sys_call(SYS_connect, fd, sa, len);
-		block_exit(me);
+		/* With SO_SNDTIMEO the kernel would not make it again. */
+		r = gate_sleep(me, WHY_CONNECT,
+			       fdtab_timeout(fd, POLLER_OUT) == COGO_FOREVER,
+			       SYS_connect, fd, (long)sa, len);
 	}
 	door_leave(me);
 	return (int)gate_return(r);

@@ -19,7 +19,7 @@ HOOKED void flockfile(FILE *f)
 	struct coro *me = gate_coro();
 	cogo_time pause = FIRST_PAUSE;
 
-	if (!me) {
+	if (!me || me->bound) {
 		REAL(flockfile)(f);
 		return;
 	}

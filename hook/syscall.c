@@ -11,7 +11,6 @@
 #include "hook/gate.h"
 #include "hook/ident.h"
 #include "hook/real.h"
-#include "hook/thread/cancel.h"
 #include "sched/block.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -229,6 +228,21 @@ static bool may_sleep(long nr)
 	}
 }
 
+/* Of those, what the kernel makes again after a handler with SA_RESTART. */
+static bool restarts(long nr)
+{
+	switch (nr) {
+	case SYS_flock:
+	case SYS_mq_timedreceive:
+	case SYS_mq_timedsend:
+	case SYS_waitid:
+	case SYS_getrandom:
+		return true;
+	default:
+		return false;
+	}
+}
+
 HOOKED long syscall(long nr, ...)
 {
 	struct coro *me = self();
@@ -245,13 +259,15 @@ HOOKED long syscall(long nr, ...)
 	r = known(me, nr, a, &done);
 	if (done)
 		return r;
-	if (me->bound || !may_sleep(nr))
+	if (!gate_coro() || !may_sleep(nr))
 		return gate_return(sys_call(nr, a[0], a[1], a[2], a[3], a[4], a[5]));
-	cancel_point(me);
 	door_enter(me);
-	block_enter(me, WHY_BLOCKED);
-	r = sys_call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-	block_exit(me);
+	do {
+		block_enter(me, WHY_BLOCKED);
+		r = gate_call(me, nr, a);
+		block_exit(me);
+		/* No cancellation point, whatever it calls. */
+	} while (r == -EINTR && gate_interrupted(me, restarts(nr)) != -EINTR);
 	door_leave(me);
 	return gate_return(r);
 }

@@ -9,15 +9,23 @@
 #include "coro/self.h"
 
 /* Unwinds the coroutine that calls: cleanup handlers, C++ destructors, the end.
- * Every door open. */
+ * Opens every door. */
 _Noreturn void cancel_act(struct coro *me);
 
-static inline void cancel_point(struct coro *me)
+/* Whether it is to act at the next point. */
+static inline bool cancel_wanted(const struct coro *me)
 {
 	uint32_t c = atomic_load_explicit(&me->cancel, memory_order_relaxed);
 
-	if (unlikely((c & (CANCEL_WANTED | CANCEL_DISABLED | CANCEL_EXITING)) ==
-		     CANCEL_WANTED))
+	return unlikely((c & (CANCEL_WANTED | CANCEL_DISABLED |
+			      CANCEL_EXITING)) == CANCEL_WANTED);
+}
+
+/* For one that may wait: inside the door, where a request that comes later
+ * leaves its mark until the wait finds it. */
+static inline void cancel_point(struct coro *me)
+{
+	if (cancel_wanted(me))
 		cancel_act(me);
 }
 

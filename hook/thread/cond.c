@@ -52,9 +52,9 @@ static int wait_and_see(struct coro *me, struct cond *c, struct mutex *m,
 	while (r) {
 		if (r == -ETIMEDOUT && locks_time_is_up(u))
 			return r;
-		if (r == -EINTR && !locks_canceled(me))
+		if (r == -EINTR && !cancel_wanted(me))
 			locks_interrupted(me);
-		if (locks_canceled(me))
+		if (cancel_wanted(me))
 			return -ECANCELED;
 		r = cond_wait_again(c, locks_deadline(u), &epoch);
 	}
@@ -68,10 +68,13 @@ static int wait_ours(pthread_cond_t *c, pthread_mutex_t *m,
 	struct coro *me;
 	int r;
 
-	r = mutex_before_wait(m, &word);
-	if (r)
-		return r;
 	me = locks_door();
+	cancel_point(me);
+	r = mutex_before_wait(m, &word);
+	if (r) {
+		door_leave(me);
+		return r;
+	}
 	r = wait_and_see(me, word_of(c), word, u);
 	if (word)
 		take_back(me, word, r == 0);

@@ -49,7 +49,7 @@ struct coro *locks_door(void);
  * lock ever returns EINTR. */
 COLD void locks_interrupted(struct coro *me);
 
-/* What a cancellation point asks before it begins. */
+/* What a cancellation point asks that may not come to a wait of ours. */
 static inline void locks_testcancel(void)
 {
 	struct coro *me = self();
@@ -58,14 +58,6 @@ static inline void locks_testcancel(void)
 		cancel_point(me);
 	else
 		pthread_testcancel();
-}
-
-/* Whether it is to act after its wait was broken off, by cancel_act. */
-static inline bool locks_canceled(struct coro *me)
-{
-	return (atomic_load_explicit(&me->cancel, memory_order_relaxed) &
-		(CANCEL_WANTED | CANCEL_DISABLED | CANCEL_EXITING)) ==
-	       CANCEL_WANTED;
 }
 
 /* Until when, on which clock. abstime NULL: for ever.

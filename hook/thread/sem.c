@@ -48,16 +48,16 @@ static long wait_ours(sem_t *s, const struct locks_until *u)
 	struct coro *me = locks_door();
 	int r;
 
+	cancel_point(me);
 	do {
 		r = sem_take(word_of(s), locks_deadline(u));
 		if (r == -ETIMEDOUT && !locks_time_is_up(u))
 			continue;
 		if (r != -EINTR && r != -ECANCELED)
 			break;
-		/* Acts on a cancellation, too. As the kernel restarts a futex:
-		 * never a timed one. */
+		/* As the kernel restarts a futex: never a timed one. */
 		r = gate_interrupted(me, !u->abstime);
-	} while (r != -EINTR);
+	} while (r == 0 || r == -ETIMEDOUT);
 	door_leave(me);
 	return r;
 }

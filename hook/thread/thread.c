@@ -117,6 +117,12 @@ void thread_leaves_main(void)
  * counts among the others, as if main had left. */
 void thread_fork_child(bool first)
 {
+	struct coro *me = self();
+
+	/* Who waited for it to end did so in the other process. */
+	if (me && me->thread)
+		atomic_store_explicit(&me->thread->joiner, NULL,
+				      memory_order_relaxed);
 	if (!first)
 		atomic_store_explicit(&main_left, true, memory_order_relaxed);
 	atomic_store_explicit(
@@ -410,6 +416,8 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 	me = door_in();
 	if (!me)
 		return ENOMEM;
+	if (wait)
+		cancel_point(me);
 	if (t->coro == me || (me->thread && waits_for(t, me))) {
 		r = EDEADLK;
 		goto out;
@@ -417,12 +425,13 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 	for (;;) {
 		uint32_t life = atomic_load_explicit(&t->life, memory_order_acquire);
 
-		if (life == THREAD_DETACHED || life == THREAD_JOINED) {
-			r = EINVAL;
+		/* One that lives is busy, detached or not. */
+		if (!wait && life != THREAD_ENDED && life != THREAD_JOINED) {
+			r = EBUSY;
 			goto out;
 		}
-		if (!wait && life != THREAD_ENDED) {
-			r = EBUSY;
+		if (life == THREAD_DETACHED || life == THREAD_JOINED) {
+			r = EINVAL;
 			goto out;
 		}
 		nobody = NULL;
@@ -447,7 +456,10 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 			r = ETIMEDOUT;
 			goto out;
 		}
-		gate_interrupted(me, true);
+		/* No handler ends it. */
+		r = gate_interrupted(me, true);
+		if (r == -GATE_CANCELED)
+			goto out;
 	}
 	r = 0;
 	if (result)
@@ -460,6 +472,8 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 		release(t);
 out:
 	door_leave(me);
+	if (r == -GATE_CANCELED)
+		cancel_act(me);
 	return r;
 }
 
@@ -470,10 +484,6 @@ static bool ours(pthread_t handle)
 
 HOOKED int pthread_join(pthread_t handle, void **result)
 {
-	struct coro *me = self();
-
-	if (me && me->thread)
-		cancel_point(me);
 	return ours(handle) ? join(handle, result, COGO_FOREVER, true)
 			    : REAL(pthread_join)(handle, result);
 }
@@ -606,7 +616,8 @@ HOOKED int pthread_getname_np(pthread_t handle, char *buf, size_t size)
 		return REAL(pthread_getname_np)(handle, buf, size);
 	if (!t)
 		return ESRCH;
-	if (strlen(t->coro->name) >= size)
+	/* Whatever it is: room for the longest is wanted. */
+	if (size < sizeof(t->coro->name))
 		return ERANGE;
 	strcpy(buf, t->coro->name);
 	return 0;

@@ -10,6 +10,12 @@
  *						kernel would make again, if it was
  *						a system call, returns -EINTR
  *
+ *	arch_fail_unless(uc)			if the signal came to a thread in
+ *						arch_syscall_unless, before the
+ *						call or in the middle of one that
+ *						would be made again: it returns
+ *						-EINTR, and this true
+ *
  * What need not survive a call is left out: to one who unwinds from a call it
  * does not matter, and nobody resumes these. */
 #ifndef COGO_ARCH_UCONTEXT_H

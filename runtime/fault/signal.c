@@ -548,6 +548,13 @@ static bool sleeps_in_kernel(const struct coro *me)
 	       atomic_load_explicit(&me->asleep.pc, memory_order_relaxed);
 }
 
+static bool is_canceled(const struct coro *me)
+{
+	return (atomic_load_explicit(&me->cancel, memory_order_relaxed) &
+		(CANCEL_WANTED | CANCEL_DISABLED | CANCEL_EXITING)) ==
+	       CANCEL_WANTED;
+}
+
 /* Somebody wants this kernel thread's attention. */
 static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx)
 {
@@ -559,6 +566,13 @@ static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx)
 	/* First: it is meant for this kernel thread, and a handler may come back
 	 * on another. */
 	signal_run_kick();
+	/* In a call that asks before it sleeps and looks afterwards, as those do
+	 * that a hook makes: it returns, and what there is to do is done there. */
+	if (me && atomic_load_explicit(&me->interrupt, memory_order_relaxed) &&
+	    arch_fail_unless(uctx)) {
+		errno = saved;
+		return;
+	}
 	declared = me && sleeps_in_kernel(me);
 	if (me && (!me->in_runtime || declared) && me->kind != CORO_KIND_ROOT &&
 	    atomic_load_explicit(&me->interrupt, memory_order_relaxed)) {
@@ -568,8 +582,9 @@ static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx)
 		doors = me->in_runtime;
 		me->in_runtime = 0;
 		/* The kernel restarts the call that the kick interrupted, which
-		 * a handler may not want. */
-		if (signal_deliver(me, &restart) && declared && !restart)
+		 * a handler may not want, nor who asks for a cancellation. */
+		if (((signal_deliver(me, &restart) && !restart) || is_canceled(me)) &&
+		    declared)
 			arch_fail_restart(uctx);
 		if (cancel_act &&
 		    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==

@@ -562,6 +562,55 @@ static void the_counter_of_cycles_goes_up(void)
 	CHECK(now > first);
 }
 
+static _Atomic unsigned told;
+static volatile sig_atomic_t failed_in_call;
+
+static void fail_it(int sig, siginfo_t *info, void *uc)
+{
+	(void)sig;
+	(void)info;
+	told = 1;
+	failed_in_call += arch_fail_unless(uc);
+}
+
+static void a_call_is_not_begun_once_the_flag_is_set(void)
+{
+	static const long args[6];
+
+	told = 0;
+	CHECK(arch_syscall_unless(&told, SYS_getpid, args) == getpid());
+	told = 1;
+	CHECK(arch_syscall_unless(&told, SYS_getpid, args) == -EINTR);
+}
+
+static void a_handler_ends_the_call_that_it_interrupted(void)
+{
+	struct sigaction act = { .sa_sigaction = fail_it,
+				 .sa_flags = SA_SIGINFO | SA_RESTART }, before;
+	long args[6] = { 0 };
+	char byte;
+	int fd[2];
+
+	CHECK(pipe(fd) == 0);
+	sigaction(SIGALRM, &act, &before);
+	told = 0;
+	failed_in_call = 0;
+	args[0] = fd[0];
+	args[1] = (long)&byte;
+	args[2] = 1;
+	/* Nothing is ever written: without the handler it would be restarted. */
+	alarm(1);
+	CHECK(arch_syscall_unless(&told, SYS_read, args) == -EINTR);
+	CHECK(failed_in_call == 1);
+	/* Elsewhere it changes nothing. */
+	raise(SIGALRM);
+	CHECK(failed_in_call == 1);
+	sigaction(SIGALRM, &before, NULL);
+	alarm(300);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 #define TEST(fn) { #fn, fn }
 static const struct {
 	const char *name;
@@ -585,6 +634,8 @@ static const struct {
 	TEST(a_system_call_returns_what_the_kernel_did),
 	TEST(a_system_call_has_six_arguments),
 	TEST(a_handler_returns_to_what_it_interrupted),
+	TEST(a_call_is_not_begun_once_the_flag_is_set),
+	TEST(a_handler_ends_the_call_that_it_interrupted),
 	TEST(the_counter_of_cycles_goes_up),
 };
 

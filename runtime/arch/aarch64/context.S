@@ -165,4 +165,37 @@ arch_call_on:
 	.cfi_endproc
 	.size	arch_call_on, . - arch_call_on
 
+/* long arch_syscall_unless(flag, nr, args): from the look at the flag up to and
+ * with the system call, an interruption can be made to count: see
+ * arch_fail_unless. */
+	.globl	arch_syscall_unless
+	.hidden	arch_syscall_unless
+	.type	arch_syscall_unless, %function
+	.globl	arch_unless_begin
+	.hidden	arch_unless_begin
+	.globl	arch_unless_call
+	.hidden	arch_unless_call
+	.globl	arch_unless_fail
+	.hidden	arch_unless_fail
+	.p2align 4
+arch_syscall_unless:
+	.cfi_startproc
+	mov	x9, x0
+	mov	x8, x1
+	mov	x10, x2
+	ldp	x0, x1, [x10]
+	ldp	x2, x3, [x10, #16]
+	ldp	x4, x5, [x10, #32]
+arch_unless_begin:
+	ldr	w11, [x9]
+	cbnz	w11, arch_unless_fail
+arch_unless_call:
+	svc	#0
+	ret
+arch_unless_fail:
+	mov	x0, #-4				/* -EINTR */
+	ret
+	.cfi_endproc
+	.size	arch_syscall_unless, . - arch_syscall_unless
+
 	.section .note.GNU-stack,"",%progbits

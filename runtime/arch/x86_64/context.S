@@ -148,6 +148,42 @@ arch_call_on:
 	.cfi_endproc
 	.size	arch_call_on, . - arch_call_on
 
+/* long arch_syscall_unless(flag, nr, args): from the look at the flag up to and
+ * with the system call, an interruption can be made to count: see
+ * arch_fail_unless. The kernel writes to rcx and r11. */
+	.globl	arch_syscall_unless
+	.hidden	arch_syscall_unless
+	.type	arch_syscall_unless, @function
+	.globl	arch_unless_begin
+	.hidden	arch_unless_begin
+	.globl	arch_unless_call
+	.hidden	arch_unless_call
+	.globl	arch_unless_fail
+	.hidden	arch_unless_fail
+	.p2align 4
+arch_syscall_unless:
+	.cfi_startproc
+	movq	%rdi, %rcx
+	movq	%rsi, %rax
+	movq	%rdx, %r11
+	movq	(%r11), %rdi
+	movq	8(%r11), %rsi
+	movq	16(%r11), %rdx
+	movq	24(%r11), %r10
+	movq	32(%r11), %r8
+	movq	40(%r11), %r9
+arch_unless_begin:
+	cmpl	$0, (%rcx)
+	jne	arch_unless_fail
+arch_unless_call:
+	syscall
+	ret
+arch_unless_fail:
+	movq	$-4, %rax			/* -EINTR */
+	ret
+	.cfi_endproc
+	.size	arch_syscall_unless, . - arch_syscall_unless
+
 /* Where a signal handler returns to. Unwinders know these very bytes for a
  * signal frame, as long as no unwind note covers them; the nop before keeps
  * the one that looks up pc - 1 out of arch_call_on's. */

@@ -4,6 +4,8 @@
 #define COGO_ARCH_X86_64_UCONTEXT_H
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <ucontext.h>
 
@@ -50,6 +52,19 @@ static inline void arch_fail_restart(ucontext_t *uc)
 		return;
 	g[REG_RIP] += 2;
 	g[REG_RAX] = -EINTR;
+}
+
+extern const char arch_unless_begin[], arch_unless_call[], arch_unless_fail[];
+
+static inline bool arch_fail_unless(ucontext_t *uc)
+{
+	uintptr_t pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
+
+	/* On the call itself: not made yet, or to be made again. */
+	if (pc < (uintptr_t)arch_unless_begin || pc > (uintptr_t)arch_unless_call)
+		return false;
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)arch_unless_fail;
+	return true;
 }
 
 #endif
