@@ -24,6 +24,19 @@ static inline void call_end(struct coro *me)
 	door_leave(me);
 }
 
+/* A call as it is on a kernel thread, and such a section on a coroutine. */
+#define CALL_AWAY(why, call) __extension__ ({			\
+	struct coro *me_ = gate_coro();				\
+	__typeof__(call) r_;					\
+								\
+	if (me_)						\
+		call_begin(me_, why);				\
+	r_ = (call);						\
+	if (me_)						\
+		call_end(me_);					\
+	r_;							\
+})
+
 /* The same for a call that leaves something changed in the kernel thread and
  * puts it back at its end (its signal mask): a handler that runs in between
  * must not park, or the rest would be done to another thread. */

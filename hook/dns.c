@@ -72,10 +72,30 @@ LOOKUP(4, int, getaddrinfo,
 	const struct addrinfo *restrict hints,
 	struct addrinfo **restrict ret), node, service, hints, ret)
 
-LOOKUP(7, int, getnameinfo,
-       (const struct sockaddr *restrict sa, socklen_t len, char *restrict host,
-	socklen_t host_size, char *restrict service, socklen_t service_size,
-	int flags), sa, len, host, host_size, service, service_size, flags)
+/* Numbers are put into words without asking anybody. */
+static bool asks_nobody(const char *host, socklen_t host_size,
+			const char *service, socklen_t service_size, int flags)
+{
+	return (!host || !host_size || flags & NI_NUMERICHOST) &&
+	       (!service || !service_size || flags & NI_NUMERICSERV);
+}
+
+HOOKED int getnameinfo(const struct sockaddr *restrict sa, socklen_t len,
+		       char *restrict host, socklen_t host_size,
+		       char *restrict service, socklen_t service_size, int flags)
+{
+	struct coro *me = gate_coro();
+	long words[MOST_WORDS] = { W7(sa, len, host, host_size, service,
+				      service_size, flags) };
+	struct lookup l = { (word_fn)real_get(REAL_getnameinfo), words };
+
+	if (!me)
+		return REAL(getnameinfo)(sa, len, host, host_size, service,
+					 service_size, flags);
+	if (asks_nobody(host, host_size, service, service_size, flags))
+		return (int)bigstack_call(run, &l);
+	return (int)look_up(me, (void *)l.fn, words);
+}
 
 LOOKUP(1, struct hostent *, gethostbyname, (const char *name), name)
 
@@ -218,6 +238,12 @@ LOOKUP(7, int, getnetbyaddr_r,
 
 LOOKUP(1, struct rpcent *, getrpcbyname, (const char *name), name)
 LOOKUP(1, struct rpcent *, getrpcbynumber, (int number), number)
+LOOKUP(5, int, getrpcbyname_r,
+       (const char *name, struct rpcent *ret, char *buf, size_t size,
+	struct rpcent **result), name, ret, buf, size, result)
+LOOKUP(5, int, getrpcbynumber_r,
+       (int number, struct rpcent *ret, char *buf, size_t size,
+	struct rpcent **result), number, ret, buf, size, result)
 
 LOOKUP(2, int, ether_hostton,
        (const char *host, struct ether_addr *ret), host, ret)

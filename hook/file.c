@@ -6,16 +6,18 @@
  * remembers. Closing first takes the descriptor out of the poller; whoever
  * still waits for it goes on with a duplicate. */
 #include "hook/file.h"
+#include "hook/call.h"
 #include "hook/io.h"
 #include "hook/real.h"
 #include "sched/ready.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -24,7 +26,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
+#include <termios.h>
 #include <unistd.h>
+#include <utmp.h>
 
 /* poller_forget, before a number goes; or poller_renew, after it went or came. */
 static void tell(void (*poller)(int, struct coro_list *), int fd)
@@ -75,8 +79,7 @@ void file_goes(int fd)
 	fdtab_gone(fd);
 }
 
-/* Between the two somebody may have begun to wait for what was going. */
-static void went(int fd)
+void file_went(int fd)
 {
 	if (!vforked())
 		tell(poller_renew, fd);
@@ -307,6 +310,38 @@ HOOKED int posix_openpt(int flags)
 	return MAKES(REAL(posix_openpt)(flags));
 }
 
+HOOKED int getpt(void)
+{
+	return MAKES(REAL(getpt)());
+}
+
+HOOKED int openpty(int *restrict master, int *restrict slave, char *name,
+		   const struct termios *how, const struct winsize *size)
+{
+	int r = REAL(openpty)(master, slave, name, how, size);
+
+	if (r == 0) {
+		file_came(*master);
+		file_came(*slave);
+	}
+	return r;
+}
+
+HOOKED int fanotify_init(unsigned flags, unsigned file_flags)
+{
+	return MAKES(REAL(fanotify_init)(flags, file_flags));
+}
+
+/* Given a descriptor it changes what that one tells of. */
+HOOKED int signalfd(int fd, const sigset_t *mask, int flags)
+{
+	int r = REAL(signalfd)(fd, mask, flags);
+
+	if (r >= 0 && fd == -1)
+		file_made(r, flags & SFD_NONBLOCK, false);
+	return r;
+}
+
 HOOKED int open_by_handle_at(int dir, struct file_handle *handle, int flags)
 {
 	return MAKES(REAL(open_by_handle_at)(dir, handle, flags));
@@ -345,7 +380,7 @@ HOOKED int close(int fd)
 	file_goes(fd);
 	if (!me) {
 		r = REAL(close)(fd);
-		went(fd);
+		file_went(fd);
 		return (int)r;
 	}
 	if (likely(!lingers(fd))) {
@@ -357,7 +392,7 @@ HOOKED int close(int fd)
 		block_exit(me);
 		door_leave(me);
 	}
-	went(fd);
+	file_went(fd);
 	return (int)gate_return(r);
 }
 ALIAS(__close, close);
@@ -386,7 +421,7 @@ static int close_between(unsigned first, unsigned last, int flags)
 		r = sys_call(SYS_close_range, from, last, flags);
 	for (fd = first; !(flags & CLOSE_RANGE_CLOEXEC) && fd <= last &&
 			 fd < 65536; fd++)
-		went((int)fd);
+		file_went((int)fd);
 	return (int)r;
 }
 
@@ -400,17 +435,6 @@ HOOKED void closefrom(int lowest)
 	close_between(lowest < 0 ? 0 : (unsigned)lowest, ~0u, 0);
 }
 
-HOOKED int fclose(FILE *f)
-{
-	int fd = f ? fileno(f) : -1, r;
-
-	if (fd >= 0)
-		file_goes(fd);
-	r = REAL(fclose)(f);
-	went(fd);
-	return r;
-}
-
 HOOKED int closedir(DIR *d)
 {
 	int fd = dirfd(d), r;
@@ -418,7 +442,7 @@ HOOKED int closedir(DIR *d)
 	if (fd >= 0)
 		file_goes(fd);
 	r = REAL(closedir)(d);
-	went(fd);
+	file_went(fd);
 	return r;
 }
 
@@ -466,6 +490,21 @@ HOOKED int dup3(int fd, int to, int flags)
 	if (fd == to)
 		return REAL(dup3)(fd, to, flags);
 	return (int)gate_return(replace(fd, to, flags));
+}
+
+/* A terminal takes the place of the first three. */
+HOOKED int login_tty(int fd)
+{
+	int r;
+
+	for (int i = 0; i < 3; i++)
+		file_goes(i);
+	r = REAL(login_tty)(fd);
+	for (int i = 0; i < 3; i++)
+		file_came(i);
+	if (r == 0)
+		file_went(fd);
+	return r;
 }
 
 /* fcntl: locks may wait, duplicates are new numbers, and O_NONBLOCK is what
@@ -517,7 +556,18 @@ HOOKED int ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
 	va_end(ap);
-	r = REAL(ioctl)(fd, request, arg);
+	switch (request) {
+	case TCSBRK:
+	case TCSBRKP:
+	case TCSETSW:
+	case TCSETSF:
+		/* Until the terminal has sent what it was given. */
+		r = CALL_AWAY(WHY_WRITE, REAL(ioctl)(fd, request, arg));
+		break;
+	default:
+		r = REAL(ioctl)(fd, request, arg);
+		break;
+	}
 	if (r == 0 && request == FIONBIO)
 		fdtab_set_nonblocking(fd, *(const int *)arg);
 	return r;

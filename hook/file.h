@@ -13,5 +13,7 @@ void file_made(int fd, bool nonblocking, bool socket);
 void file_came(int fd);
 /* The number is about to be closed or replaced. */
 void file_goes(int fd);
+/* It is closed: between the two somebody may have begun to wait for it. */
+void file_went(int fd);
 
 #endif

@@ -35,6 +35,7 @@
 #include "boot.h"
 #include "hook/fdtab.h"
 #include "hook/gate.h"
+#include "hook/log.h"
 #include "hook/process.h"
 #include "hook/real.h"
 #include "hook/thread/kernel.h"
@@ -210,6 +211,7 @@ static void after_fork(struct coro *me, pid_t pid, bool libc_forked)
 		process_fork_child();
 		thread_fork_child(first_thread);
 		kernel_fork_child();
+		log_fork_child();
 	} else {
 		boot_after_fork_parent();
 	}

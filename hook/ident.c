@@ -32,6 +32,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The coroutine that would have to be bound: not a kernel thread, nor one of a
@@ -175,10 +176,13 @@ HOOKED int sched_getscheduler(pid_t tid)
 	return ASK(tid, REAL(sched_getscheduler)(kernel_tid));
 }
 
+ALIAS(__sched_getscheduler, sched_getscheduler);
+
 HOOKED int sched_getparam(pid_t tid, struct sched_param *ret)
 {
 	return ASK(tid, REAL(sched_getparam)(kernel_tid, ret));
 }
+ALIAS(__sched_getparam, sched_getparam);
 
 /* A worker's policy is the default one. */
 static bool is_default(int policy)
@@ -304,6 +308,7 @@ HOOKED int arch_prctl(int code, unsigned long address)
 {
 	return CHANGE(int, REAL(arch_prctl)(code, address));
 }
+ALIAS(__arch_prctl, arch_prctl);
 
 /* Who traces is a kernel thread: every request must come from the same. A PEEK
  * may read -1, so this one is bound whatever the answer is. */
@@ -323,6 +328,70 @@ HOOKED long ptrace(enum __ptrace_request request, ...)
 	r = REAL(ptrace)(request, pid, address, data);
 	change_end(me, true);
 	return r;
+}
+
+/* Timers. One that measures its thread's own time, or tells its thread alone,
+ * needs a thread that the kernel knows; one that runs a function on a thread of
+ * libc's has libc make that thread, which it shall not take for the child of a
+ * coroutine. */
+struct timer_order {
+	clockid_t clock;
+	struct sigevent *event;
+	timer_t *ret;
+};
+
+static long order_timer(void *arg)
+{
+	const struct timer_order *o = arg;
+
+	return REAL(timer_create)(o->clock, o->event, o->ret) ? -errno : 0;
+}
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+static int timer_for_thread(clockid_t clock, struct sigevent *event, timer_t *ret)
+{
+	struct sigevent known = *event;
+	pid_t tid = 0;
+
+	switch (whom(event->sigev_notify_thread_id, &tid)) {
+	case WHOM_CALLER:
+		tid = sys_gettid();
+		break;
+	case WHOM_KERNEL:
+		break;
+	default:
+		return (int)gate_errno(-EINVAL);
+	}
+	known.sigev_notify_thread_id = tid;
+	return REAL(timer_create)(clock, &known, ret);
+}
+
+HOOKED int timer_create(clockid_t clock, struct sigevent *restrict event,
+			timer_t *restrict ret)
+{
+	struct timer_order order = { clock, event, ret };
+	struct coro *me = changeable();
+	bool for_thread = event && event->sigev_notify == SIGEV_THREAD_ID;
+	long r;
+
+	if (me && event && event->sigev_notify == SIGEV_THREAD) {
+		door_enter(me);
+		r = on_worker(me, order_timer, &order);
+		door_leave(me);
+		return (int)gate_return(r);
+	}
+	if (for_thread && event->sigev_notify_thread_id <= 0)
+		return (int)gate_errno(-EINVAL);
+	if (me && (clock == CLOCK_THREAD_CPUTIME_ID ||
+		   (for_thread && event->sigev_notify_thread_id == me->vtid)))
+		return CHANGE(int, for_thread ? timer_for_thread(clock, event, ret)
+					      : REAL(timer_create)(clock, event,
+								   ret));
+	return for_thread ? timer_for_thread(clock, event, ret)
+			  : REAL(timer_create)(clock, event, ret);
 }
 
 /* prctl: what the whole process has, or what only asks, needs no binding. */

@@ -303,6 +303,7 @@ HOOKED FILE *popen(const char *command, const char *mode)
 	}
 	return f;
 }
+ALIAS(_IO_popen, popen);
 
 HOOKED int pclose(FILE *f)
 {

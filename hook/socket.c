@@ -5,6 +5,7 @@
 #include "hook/io.h"
 #include "hook/real.h"
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -611,6 +612,21 @@ HOOKED int socketpair(int domain, int type, int protocol, int sv[2])
 		file_made(sv[1], type & SOCK_NONBLOCK, true);
 	}
 	return r;
+}
+
+/* A stream's socket, bound to one of the ports that only root may have. */
+HOOKED int rresvport_af(int *port, sa_family_t family)
+{
+	int fd = REAL(rresvport_af)(port, family);
+
+	if (fd >= 0)
+		file_made(fd, false, true);
+	return fd;
+}
+
+HOOKED int rresvport(int *port)
+{
+	return rresvport_af(port, AF_INET);
 }
 
 HOOKED int setsockopt(int fd, int level, int name, const void *value,

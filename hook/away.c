@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/away.c - what may sleep for long, in the kernel and nowhere else.
+ *
+ * Locks of files, disks that have to write, queues between processes: nothing
+ * that a coroutine could wait for tells when they are ready. So each is a
+ * declared blocking section, around the system call where POSIX wants a
+ * cancellation point, which must come to an end there, and around libc's own
+ * function elsewhere. */
+#include "base/sys.h"
+#include "hook/call.h"
+#include "hook/real.h"
+#include "hook/thread/cancel.h"
+#include <fcntl.h>
+#include <mqueue.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/random.h>
+#include <sys/sem.h>
+#include <termios.h>
+#include <unistd.h>
+
+/* AWAY(result, name, (parameters), (arguments)) */
+#define AWAY(type, name, parameters, arguments)				\
+	HOOKED type name parameters					\
+	{								\
+		return CALL_AWAY(WHY_BLOCKED, REAL(name) arguments);	\
+	}
+
+/* SLEEPS(result, name, (parameters), (arguments), restartable, the call) */
+#define SLEEPS(type, name, parameters, arguments, restartable, ...)	\
+	HOOKED type name parameters					\
+	{								\
+		struct coro *me = gate_coro();				\
+									\
+		if (!me)						\
+			return REAL(name) arguments;			\
+		return (type)gate_return(gate_sleep(			\
+			me, WHY_BLOCKED, restartable, __VA_ARGS__));	\
+	}
+
+/* Locks of files */
+AWAY(int, flock, (int fd, int how), (fd, how))
+
+HOOKED int lockf64(int fd, int how, off64_t n)
+{
+	struct flock64 lock = { .l_type = F_WRLCK, .l_whence = SEEK_CUR,
+				.l_len = n };
+	struct coro *me = gate_coro();
+
+	if (!me || how != F_LOCK)
+		return REAL(lockf64)(fd, how, n);
+	me->fd = fd;
+	return (int)gate_return(gate_sleep(me, WHY_BLOCKED, true, SYS_fcntl, fd,
+					   F_SETLKW, (long)&lock));
+}
+ALIAS(lockf, lockf64);
+
+/* Until what was written has arrived */
+SLEEPS(int, fsync, (int fd), (fd), true, SYS_fsync, fd)
+SLEEPS(int, fdatasync, (int fd), (fd), true, SYS_fdatasync, fd)
+SLEEPS(int, msync, (void *at, size_t n, int flags), (at, n, flags), true,
+       SYS_msync, (long)at, (long)n, flags)
+SLEEPS(int, tcdrain, (int fd), (fd), true, SYS_ioctl, fd, TCSBRK, 1)
+AWAY(int, syncfs, (int fd), (fd))
+
+HOOKED void sync(void)
+{
+	struct coro *me = gate_coro();
+
+	if (me)
+		call_begin(me, WHY_BLOCKED);
+	REAL(sync)();
+	if (me)
+		call_end(me);
+}
+
+/* Between processes */
+AWAY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n))
+AWAY(int, semtimedop,
+     (int id, struct sembuf *ops, size_t n, const struct timespec *span),
+     (id, ops, n, span))
+SLEEPS(int, msgsnd, (int id, const void *msg, size_t n, int flags),
+       (id, msg, n, flags), false, SYS_msgsnd, id, (long)msg, (long)n, flags)
+SLEEPS(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags),
+       (id, msg, n, type, flags), false,
+       SYS_msgrcv, id, (long)msg, (long)n, type, flags)
+SLEEPS(int, mq_timedsend,
+       (mqd_t q, const char *msg, size_t n, unsigned prio,
+	const struct timespec *until), (q, msg, n, prio, until), true,
+       SYS_mq_timedsend, q, (long)msg, (long)n, prio, (long)until)
+SLEEPS(int, mq_send, (mqd_t q, const char *msg, size_t n, unsigned prio),
+       (q, msg, n, prio), true,
+       SYS_mq_timedsend, q, (long)msg, (long)n, prio, 0)
+SLEEPS(ssize_t, mq_timedreceive,
+       (mqd_t q, char *restrict msg, size_t n, unsigned *restrict prio,
+	const struct timespec *restrict until), (q, msg, n, prio, until), true,
+       SYS_mq_timedreceive, q, (long)msg, (long)n, (long)prio, (long)until)
+SLEEPS(ssize_t, mq_receive,
+       (mqd_t q, char *restrict msg, size_t n, unsigned *restrict prio),
+       (q, msg, n, prio), true,
+       SYS_mq_timedreceive, q, (long)msg, (long)n, (long)prio, 0)
+
+/* Randomness is waited for once in a machine's life, soon after it was switched
+ * on: so it is tried first. */
+HOOKED ssize_t getrandom(void *buf, size_t n, unsigned flags)
+{
+	struct coro *me = gate_coro();
+	long r;
+
+	if (!me)
+		return REAL(getrandom)(buf, n, flags);
+	cancel_point(me);
+	r = sys_call(SYS_getrandom, buf, n, flags | GRND_NONBLOCK);
+	if (r == -EAGAIN && !(flags & GRND_NONBLOCK))
+		r = gate_sleep(me, WHY_BLOCKED, true, SYS_getrandom, (long)buf,
+			       (long)n, flags);
+	return gate_return(r);
+}
+
+HOOKED int getentropy(void *buf, size_t n)
+{
+	if (gate_coro() && n <= 256 &&
+	    sys_call(SYS_getrandom, buf, n, GRND_NONBLOCK) == (long)n)
+		return 0;
+	return CALL_AWAY(WHY_BLOCKED, REAL(getentropy)(buf, n));
+}
