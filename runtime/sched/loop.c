@@ -279,6 +279,15 @@ static void rescue(struct worker *w)
 	}
 }
 
+void loop_look_at_descriptors(cogo_time now, struct coro_list *due)
+{
+	atomic_store_explicit(&sched.last_poll, now, memory_order_relaxed);
+	poller_poll(0, NULL, due);
+	/* acquire: as whoever interrupted read it. */
+	if (atomic_load_explicit(&sched.poller, memory_order_acquire))
+		poller_interrupt();
+}
+
 /* Timers that are due, and descriptors unless somebody waits for them. */
 static void look_around(struct worker *w)
 {
@@ -287,11 +296,8 @@ static void look_around(struct worker *w)
 	if (timer_first() != COGO_FOREVER)
 		timer_run(sys_now(), &due);
 	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
-	    poller_started()) {
-		atomic_store_explicit(&sched.last_poll, sys_now(),
-				      memory_order_relaxed);
-		poller_poll(0, NULL, &due);
-	}
+	    poller_started())
+		loop_look_at_descriptors(sys_now(), &due);
 	(void)w;
 	if (due.n)
 		ready_all(&due);

@@ -36,6 +36,12 @@ void loop_arrive(struct coro *me);
 void loop_give_slot(void);
 bool loop_take_slot(void);
 
+/* For one who does not wait for them, when nobody does. An interruption comes
+ * once to whoever asks first: who has become the one who waits in the meantime
+ * may have been interrupted to run something, and we have taken it; so that one
+ * is interrupted again. */
+void loop_look_at_descriptors(cogo_time now, struct coro_list *due);
+
 /* Whether anything is ready to run. A guess. */
 bool loop_work_waits(void);
 

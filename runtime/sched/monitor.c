@@ -173,11 +173,8 @@ static void serve(cogo_time now)
 	if (poller_started() &&
 	    !atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
 	    now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) >=
-		    MONITOR_TICK) {
-		atomic_store_explicit(&sched.last_poll, now,
-				      memory_order_relaxed);
-		poller_poll(0, NULL, &due);
-	}
+		    MONITOR_TICK)
+		loop_look_at_descriptors(now, &due);
 	if (due.n)
 		ready_all(&due);
 }
