@@ -719,7 +719,7 @@ int main(int argc, char **argv)
 		if (access(path, X_OK) == 0)
 			check_program(path, library_path, &library);
 		preload(library_path);
-		set_variable("COGO_RUN", "1");
+		set_variable("COGO_RUN", text("%d", (int)getpid()));
 	}
 	run(path, argv + first);
 }

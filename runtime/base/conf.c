@@ -11,6 +11,7 @@
 #include "base/conf.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -150,7 +151,15 @@ static int set_disable(struct cogo_conf *c, const char *value,
 static int set_run(struct cogo_conf *c, const char *value,
 		   struct conf_error *e)
 {
-	return read_switch(value, &c->run, e);
+	const char *end;
+	uint64_t n = 0;
+
+	end = read_number(value, &n);
+	if (end == NULL || *end != '\0' || n > INT_MAX)
+		return read_switch(value, &c->run, e);
+	c->run = n != 0;
+	c->process = (int)n;
+	return 0;
 }
 
 /* The signals, and why some cannot ask for a dump. */
@@ -272,6 +281,7 @@ static int set_force(struct cogo_conf *c, const char *value,
 }
 
 #define WANT_SWITCH "1 or 0"
+#define WANT_RUN    "the id of the process that cogo-run became, or 0"
 
 const struct conf_setting conf_settings[] = {
 	{"COGO_WORKERS", "workers", "N",
@@ -306,7 +316,7 @@ const struct conf_setting conf_settings[] = {
 	 "to this cogo-run",
 	 "the path of a libcogo.so", NULL},
 	/* Not for people: cogo-run's word to the library, and the tests'. */
-	{"COGO_RUN", NULL, NULL, NULL, WANT_SWITCH, set_run},
+	{"COGO_RUN", NULL, NULL, NULL, WANT_RUN, set_run},
 	{"COGO_FORCE", NULL, "LIST", NULL,
 	 "arch_prctl, no_nowait, no_guard_install, shared_tls, migrate, with "
 	 "commas between", set_force},

@@ -45,6 +45,9 @@ struct cogo_conf {
 	/* cogo-run started us: threads are to become coroutines. Without it
 	 * (a program linked with -lcogo) pthread_create is left alone. */
 	bool run;
+	/* The process that cogo-run has become; those that it starts in its
+	 * turn find the same number. 0: unknown. */
+	int process;
 	unsigned force; /* of enum conf_force */
 };
 

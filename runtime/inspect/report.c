@@ -607,9 +607,11 @@ void report_at_exit(void)
 		return;
 	if (atomic_exchange_explicit(&rep.summed_up, true, memory_order_relaxed))
 		return;
+	/* One that somebody else started, a shell's commands say, is heard of
+	 * if it had threads. */
 	if (coro_made())
 		sum_up();
-	else
+	else if (pid == conf.process)
 		report("cogo: %s, process %d, made no threads\n",
 		       program_invocation_short_name, pid);
 }

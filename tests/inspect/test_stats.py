@@ -101,6 +101,11 @@ class Stats(unittest.TestCase):
                                         r'threads$', err, re.M)), 1, err)
         self.assertIn('coroutines      2 made', err)
 
+    def test_programs_without_threads_that_it_starts_say_nothing(self):
+        err = ended('/bin/sh', '-c', '/bin/true; /bin/true & wait; :')
+        self.assertRegex(err, r'^cogo: (sh|dash|bash), process \d+, made no '
+                              r'threads\n$')
+
     def test_a_closed_standard_error_is_no_reason_to_fail(self):
         done = subprocess.run(
             ['/bin/sh', '-c', '"$0" --stats -- "$1" 2 10 2>&- </dev/null',

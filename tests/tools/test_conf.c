@@ -150,6 +150,14 @@ Test(conf, a_switch_is_on_or_off_in_words_or_digits)
 	cr_assert(c.disable);
 	cr_assert_eq(set("COGO_RUN", "on"), 0);
 	cr_assert(c.run);
+	cr_assert_eq(c.process, 0);
+	cr_assert_eq(set("COGO_RUN", "0"), 0);
+	cr_assert_not(c.run);
+	cr_assert_eq(set("COGO_RUN", "4711"), 0);
+	cr_assert(c.run);
+	cr_assert_eq(c.process, 4711);
+	cr_assert_eq(set("COGO_RUN", "4711x"), -EINVAL);
+	cr_assert_eq(set("COGO_RUN", "99999999999"), -EINVAL);
 	cr_assert_eq(set("COGO_STATS", "2"), -EINVAL);
 	cr_assert_eq(set("COGO_STATS", "yess"), -EINVAL);
 	cr_assert_eq(set("COGO_STATS", "y"), -EINVAL);
