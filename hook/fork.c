@@ -33,6 +33,7 @@
 #include "base/lock.h"
 #include "base/sys.h"
 #include "boot.h"
+#include "fault/signal.h"
 #include "hook/fdtab.h"
 #include "hook/gate.h"
 #include "hook/log.h"
@@ -192,20 +193,33 @@ void fork_shared(void)
 	fdtab_forked();
 }
 
-/* Whether the caller is the process's first thread; under registered_lock. */
+/* Whether the caller is the process's first thread, and the mask of its kernel
+ * thread; under registered_lock. */
 static bool first_thread;
+static sigbits mask_before;
 
+/* No signal comes in between: what the child's first is told before it has
+ * begun afresh would be put off until the runtime is left, noted down with what
+ * others in the parent had put off, and forgotten with it. */
 static void before_fork(struct coro *me)
 {
+	sigbits most = ~(SIG_OURS | SIGBIT(SIGSEGV) | SIGBIT(SIGBUS) |
+			 SIGBIT(SIGFPE) | SIGBIT(SIGILL) | SIGBIT(SIGTRAP) |
+			 SIGBIT(SIGSYS)), mask;
+
 	if (me)
 		door_enter(me);
+	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, &most, &mask, sizeof(mask));
 	lock(&registered_lock);
+	mask_before = mask;
 	first_thread = sys_gettid() == sys_getpid();
 	boot_before_fork();
 }
 
 static void after_fork(struct coro *me, pid_t pid, bool libc_forked)
 {
+	sigbits mask = mask_before;
+
 	if (pid == 0) {
 		boot_after_fork_child(me, libc_forked);
 		process_fork_child();
@@ -216,6 +230,7 @@ static void after_fork(struct coro *me, pid_t pid, bool libc_forked)
 		boot_after_fork_parent();
 	}
 	unlock(&registered_lock);
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 	fork_shared();
 	if (me)
 		door_leave(me);

@@ -399,6 +399,28 @@ static void a_child_has_our_mask_and_handlers_and_nothing_pending(void)
 	EXPECT_EQ(atomic_load(&handled), 0);
 	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &old, NULL), 0);
 	EXPECT_EQ(atomic_load(&handled), 1);
+	atomic_store(&handled, 0);
+	signal(SIGUSR1, SIG_DFL);
+}
+
+/* However early: the child may not have come to its senses yet. */
+static void a_signal_sent_to_a_child_at_once_is_handled(void)
+{
+	signal(SIGUSR1, handle);
+	for (int i = 0; i < 200; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(100);
+			while (atomic_load(&handled) == 0)
+				sched_yield();
+			_exit(atomic_load(&handled) == 1 ? 0 : 1);
+		}
+		EXPECT_OK(kill(pid, SIGUSR1));
+		if (!EXPECT_EQ(status_of(pid), 0))
+			break;
+	}
+	EXPECT_EQ(atomic_load(&handled), 0);
 	signal(SIGUSR1, SIG_DFL);
 }
 
@@ -532,6 +554,8 @@ static const struct expect_case cases[] = {
 	CASE(children_have_children),
 	CASE(handlers_run_in_order_in_the_forking_thread),
 	CASE(a_child_has_our_mask_and_handlers_and_nothing_pending),
+	CASE(a_signal_sent_to_a_child_at_once_is_handled),
+	CASE_IN_MAIN(a_signal_sent_to_a_child_at_once_is_handled),
 	CASE(a_child_can_print_where_another_thread_held_the_lock),
 	CASE(a_childs_descriptors_are_its_own),
 	CASE(a_daemon_has_threads_after_its_parent_is_gone),
