@@ -257,6 +257,8 @@ static void __attribute__((noreturn)) jump(struct __jmp_buf_tag *buf, int value,
 {
 	struct coro *me = coroutine();
 
+	if (me)
+		signal_jumped(me);
 	if (me && buf->__mask_was_saved)
 		signal_set_mask(me, bits_of((const sigset_t *)&buf->__saved_mask));
 	real(buf, value);
@@ -344,6 +346,7 @@ HOOKED int pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
 HOOKED int raise(int sig)
 {
 	struct coro *me = coroutine();
+	struct signal_action act;
 	siginfo_t info;
 	int r;
 
@@ -351,15 +354,20 @@ HOOKED int raise(int sig)
 		return REAL(raise)(sig);
 	if (sig < 0 || sig > 64 || sig == 32 || sig == 33)
 		return (int)gate_errno(-EINVAL);
-	if (me->sigmask & SIGBIT(sig)) {
+	if (sig == 0)
+		return 0;
+	signal_get_action(sig, &act);
+	if (act.handler != SIG_DFL || me->sigmask & SIGBIT(sig)) {
 		sent_by_us(&info, sig, SI_TKILL);
 		r = send(me, sig, &info);
 		return (int)gate_return(-r);
 	}
-	/* Not blocked: the kernel delivers before the call returns, and nothing
-	 * moves us to another worker in between. */
-	return (int)gate_return(sys_call(SYS_tgkill, sys_getpid(), sys_gettid(),
-					 sig));
+	/* The kernel's business. No handler moves us to another worker before it
+	 * is on its way. */
+	door_enter(me);
+	r = (int)sys_call(SYS_tgkill, sys_getpid(), sys_gettid(), sig);
+	door_leave(me);
+	return (int)gate_return(r);
 }
 ALIAS(gsignal, raise);
 
@@ -399,12 +407,14 @@ static int wait_for(struct coro *me, sigbits set, siginfo_t *info,
 	set &= ~SIG_OURS;
 	door_enter(me);
 	cancel_point(me);
+	signal_await(me, set);
 	do {
 		/* A note that comes after this has left its mark for the call. */
 		r = signal_take(me, set, info);
 		if (r == 0)
 			r = wait_in_kernel(me, set, info, deadline);
 	} while (r == -EINTR && (r = gate_interrupted(me, restart)) == 0);
+	signal_await(me, 0);
 	door_leave(me);
 	return (int)r;
 }
@@ -523,33 +533,54 @@ HOOKED int pause(void)
 	return me ? (int)gate_return(suspend(me, me->sigmask)) : REAL(pause)();
 }
 
-/* An alternate stack belongs to a thread: each coroutine is told of its own.
- * The kernel keeps the worker's, on which faults are caught; a handler that
- * asks for SA_ONSTACK runs there. */
+/* An alternate stack belongs to a thread: each coroutine has its own. The kernel
+ * has the worker's, on which faults are caught; from there, or from wherever it
+ * was, a handler that asks for SA_ONSTACK is called on the coroutine's. */
+
+static bool on_it(const struct coro *me)
+{
+	const char *here = __builtin_frame_address(0);
+
+	return (size_t)(here - me->altstack.low) < me->altstack.size;
+}
+
+static int set_altstack(struct coro *me, const stack_t *ss)
+{
+	if (on_it(me))
+		return -EPERM;
+	if (ss->ss_flags & ~(SS_DISABLE | SS_ONSTACK | (int)SS_AUTODISARM))
+		return -EINVAL;
+	if (ss->ss_flags & SS_DISABLE) {
+		me->altstack.size = 0;
+		return 0;
+	}
+	if (ss->ss_size < 2048)
+		return -ENOMEM;
+	me->altstack.low = ss->ss_sp;
+	me->altstack.size = ss->ss_size;
+	me->altstack.flags = (unsigned)ss->ss_flags & SS_AUTODISARM;
+	return 0;
+}
+
 HOOKED int sigaltstack(const stack_t *ss, stack_t *old)
 {
 	struct coro *me = coroutine();
-	struct thread *t = me ? me->thread : NULL;
+	stack_t before = { .ss_flags = SS_DISABLE };
+	int r = 0;
 
-	if (!t)
+	if (!me)
 		return REAL(sigaltstack)(ss, old);
-	if (old) {
-		*old = t->altstack;
-		if (!old->ss_sp)
-			old->ss_flags = SS_DISABLE;
+	if (me->altstack.size) {
+		before.ss_sp = me->altstack.low;
+		before.ss_size = me->altstack.size;
+		before.ss_flags = (int)me->altstack.flags |
+				  (on_it(me) ? SS_ONSTACK : 0);
 	}
-	if (ss) {
-		if (ss->ss_flags & ~(SS_DISABLE | (int)SS_AUTODISARM))
-			return (int)gate_errno(-EINVAL);
-		if (ss->ss_flags & SS_DISABLE)
-			memset(&t->altstack, 0, sizeof(t->altstack));
-		else if (ss->ss_size < 2048)
-			return (int)gate_errno(-ENOMEM);
-		else
-			t->altstack = *ss;
-		me->altstack = t->altstack.ss_sp != NULL;
-	}
-	return 0;
+	if (ss)
+		r = set_altstack(me, ss);
+	if (r == 0 && old)
+		*old = before;
+	return (int)gate_return(r);
 }
 
 /* The older form, which says where a stack begins but not how far it goes. */

@@ -109,6 +109,7 @@ void thread_leaves_main(void)
 
 	if (!gate_threads() || !me || me->tid != sys_getpid())
 		return;
+	signal_main_left();
 	/* seq_cst with one_less's subtraction: one of the two sees the other. */
 	atomic_store_explicit(&main_left, true, memory_order_seq_cst);
 }
@@ -194,6 +195,7 @@ static void end(struct thread *t)
 	/* From here on nothing of the program's runs on this coroutine. */
 	door_enter(me);
 	signal_set_mask(me, ~(sigbits)0);
+	signal_end(me);
 	publish_end(t);
 	door_leave(me);
 	one_less();

@@ -26,7 +26,6 @@ struct thread {
 	_Atomic(struct coro *) joiner;	/* at most one, and for EDEADLK */
 	bool own_stack;			/* the program gave the memory */
 	size_t guard_size;
-	stack_t altstack;		/* sigaltstack's */
 
 	/* The owner's alone: see cancel.c. */
 	jmp_buf end;

@@ -236,6 +236,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
 	c->sigmask = 0;
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
 	c->id = 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
 	c->kind = CORO_KIND_CORO;
 	c->why = WHY_NOTHING;
@@ -243,7 +244,8 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->fd = -1;
 	c->since = 0;
 	c->trimmed = false;
-	c->altstack = false;
+	c->altstack.size = 0;
+	c->faulted = 0;
 	c->vforked = 0;
 	c->tid = 0;
 	c->vtid = new_tid();
@@ -292,8 +294,11 @@ struct coro *coro_adopt(enum coro_kind kind)
 	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &c->sigmask,
 		 sizeof(c->sigmask));
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
 	c->id = 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
 	c->kind = kind;
+	c->altstack.size = 0;
+	c->faulted = 0;
 	c->why = WHY_NOTHING;
 	c->what = NULL;
 	c->fd = -1;

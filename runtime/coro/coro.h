@@ -82,6 +82,9 @@ struct coro {
 	/* Signals: masks are the coroutine's (fault/signal.h). */
 	uint64_t sigmask;	/* owner; others read */
 	_Atomic uint64_t sigpending;
+	_Atomic uint64_t sigwaits;	/* what it waits for though it blocks it */
+	uint32_t handled, handled_hard;	/* handlers that ran, and those of them
+					 * without SA_RESTART; owner only */
 
 	/* enum coro_cancel; anyone sets WANTED, the owner the rest. */
 	_Atomic uint32_t cancel;
@@ -99,8 +102,13 @@ struct coro {
 	} asleep;
 	char name[16];
 	bool trimmed;		/* unused stack given back since it last ran */
-	bool altstack;		/* it has asked for an alternate stack */
+	uint8_t faulted;	/* times bound for a handler of a fault */
 	uint8_t vforked;	/* children of vfork run in our memory, as us */
+	struct {		/* the program's alternate stack; size 0: none */
+		char *low;
+		size_t size;
+		unsigned flags;	/* SS_* */
+	} altstack;
 	int tid;		/* kernel thread it is bound to, or 0 */
 	int vtid;		/* what gettid() says: the same for all its life */
 

@@ -1,19 +1,41 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* fault/signal.c - signals belong to coroutines.
  *
- * Pending signals stand in one array of notes. A note is claimed with a
- * compare-and-swap, filled and published, so it can be written in a signal
- * handler that interrupted anything at all, the runtime's locks included.
+ * A coroutine's pending signals are bits in its sigpending; what there is to
+ * say of one beyond its number stands in a note, in one array for all. A note is
+ * claimed with a compare-and-swap, filled and published, so it can be written
+ * in a signal handler that interrupted anything at all, the runtime's locks
+ * included.
  *
- *	FREE -> WRITING -> READY -> TAKING -> FREE
+ *	FREE -> WRITING -> READY -> FREE	(each time with another generation)
  *
- * G1  who publishes a note for a coroutine then sets its interrupt flag, and
- *     then tries to claim its wait; who waits opens the wait, and then looks
- *     at the flag (sched/park.c). One of the two sees the other.
- * G2  handlers run only where door_leave has found the runtime left, or in
- *     the kernel's own delivery to code outside it.
- * G3  notes of the process are given to coroutines by the router alone, which
- *     holds nothing while it does. */
+ * What came to the process, and met nobody who could take it then and there, is
+ * pending in the same way under no coroutine, until the router has found one.
+ *
+ * A handler runs in one of two ways. The kernel calls it, through wrapper(), on
+ * top of the program's code. Or it was put off; then the coroutine, once out of
+ * the runtime, kicks itself, and kicked() calls it: on the coroutine's stack (or
+ * its alternate one), with the context that the kick interrupted, under the
+ * mask that the kernel would have set. It may park in either, and come back on
+ * another kernel thread, whose kernel_mask is then brought up to date.
+ *
+ * Who gets a signal that was sent to the process: main, unless main blocks it.
+ * The kernel prefers it too, but takes another thread if that one comes to look
+ * at its signals first, as workers do whenever they change their masks.
+ * Otherwise a coroutine that does not block it. While one that does not runs,
+ * its worker's mask lets the kernel find it. When it has left the worker, the
+ * router's mask does (sched.left_open).
+ *
+ * G1  who marks a signal as pending for a coroutine then sets its interrupt
+ *     flag, and then tries to claim its wait; who waits opens the wait, and then
+ *     looks at the flag (sched/park.c). One of the two sees the other. In the
+ *     same way: pending, then the mask; the mask, then pending.
+ * G2  put-off handlers run only where door_leave has found the runtime left, or
+ *     a kick the program's own code.
+ * G3  what the kernel does on return from kicked() and wrapper(), it does with
+ *     the kick blocked before: a kick that came after the last look arrives then.
+ * G4  a signal that main and all coroutines block is blocked on every kernel
+ *     thread that sleeps, or the kernel would do at once what is its default. */
 #include "fault/signal.h"
 #include "arch/context.h"
 #include "arch/ucontext.h"
@@ -24,6 +46,8 @@
 #include "coro/wait.h"
 #include "fault/door.h"
 #include "fault/overflow.h"
+#include "sched/block.h"
+#include "sched/loop.h"
 #include "sched/ready.h"
 #include "sched/worker.h"
 #include <errno.h>
@@ -31,15 +55,21 @@
 #include <ucontext.h>
 
 #define NSIG_KERNEL 64
-#define NOTES 512
+#define NOTES 4096
+#define FIRST_QUEUED 32		/* from here on each one counts */
+#define ALL_SIGNALS (~SIG_OURS)
 /* As the kernel numbers it; libc keeps it to itself. */
 #define SA_RESTORER 0x04000000
 
-enum { NOTE_FREE, NOTE_WRITING, NOTE_READY, NOTE_TAKING };
+#define FAULTS (SIGBIT(SIGSEGV) | SIGBIT(SIGBUS) | SIGBIT(SIGFPE) | \
+		SIGBIT(SIGILL) | SIGBIT(SIGTRAP) | SIGBIT(SIGSYS))
+
+enum { NOTE_FREE, NOTE_WRITING, NOTE_READY, NOTE_STATES };
 
 struct note {
-	_Atomic uint32_t state;
+	_Atomic uint32_t state;	/* generation * NOTE_STATES + state */
 	int sig;
+	bool process;		/* was sent to the process */
 	struct coro *coro;	/* NULL: whoever does not block it */
 	uint64_t coro_id;	/* objects live again under another id */
 	uint64_t order;
@@ -47,15 +77,22 @@ struct note {
 };
 
 static struct note notes[NOTES];
+static _Atomic uint32_t notes_used;	/* beyond it none was ever written */
 static _Atomic uint64_t order;
-static _Atomic uint32_t nprocess;	/* notes for the process, a hint */
+static _Atomic sigbits process_pending;	/* as a coroutine's sigpending */
+
 static struct signal_action actions[NSIG_KERNEL + 1];
-static struct lock actions_lock;
+static _Atomic uint32_t actions_version;	/* odd: being changed */
+static struct lock actions_lock;	/* held with every signal blocked */
 static struct {
 	signal_own_fn fn;
 	const char *taken;
-} own[NSIG_KERNEL + 1];		/* under actions_lock */
-static _Atomic uint32_t router_word;
+} own[NSIG_KERNEL + 1];			/* under actions_lock */
+static _Atomic sigbits have_handler;
+
+static int main_tid;			/* the process's first thread */
+static _Atomic sigbits router_open;	/* what the router's mask lets in */
+static _Atomic uint32_t router_passed;	/* the word it has acted upon */
 static _Atomic(void (*)(void)) kick_act;
 static void (*cancel_act)(struct coro *);
 
@@ -80,106 +117,324 @@ static long kernel_mask(int how, sigbits mask, sigbits *old)
 	return sys_call(SYS_rt_sigprocmask, how, &mask, old, sizeof(mask));
 }
 
+static long kick_thread(int tid)
+{
+	return sys_call(SYS_tgkill, sys_getpid(), tid, SIG_KICK);
+}
+
+static uint32_t poke_router(void)
+{
+	/* release: the router, once it sees the word, sees what is pending. */
+	uint32_t word = 1 + atomic_fetch_add_explicit(&sched.router_word, 1,
+						      memory_order_release);
+
+	sys_futex_wake(&sched.router_word, 1);
+	return word;
+}
+
+/* Until the router has looked at everything again. */
+static void wait_for_router(void)
+{
+	uint32_t word = poke_router();
+
+	/* Bounded: it may not exist any more. */
+	for (int i = 0; i < 1000; i++) {
+		struct timespec brief = { 0, 100000 };
+
+		if ((int32_t)(atomic_load_explicit(&router_passed,
+						   memory_order_acquire) -
+			      word) >= 0)
+			return;
+		sys_call(SYS_nanosleep, &brief, NULL);
+	}
+}
+
 /* Notes */
 
-static struct note *write_note(struct coro *c, int sig, const siginfo_t *info)
+static uint32_t state_of(const struct note *n)
+{
+	return atomic_load_explicit(&n->state, memory_order_acquire);
+}
+
+static bool step(struct note *n, uint32_t from, uint32_t to)
+{
+	/* acq_rel: what is in a note belongs to who has moved it. */
+	return atomic_compare_exchange_strong_explicit(&n->state, &from, to,
+						       memory_order_acq_rel,
+						       memory_order_relaxed);
+}
+
+/* Whether it is ready, for c or (NULL) for the process, and of one of these
+ * signals. A guess until its state has been moved on from the one seen. */
+static bool note_is(const struct note *n, uint32_t state, const struct coro *c,
+		    sigbits set)
+{
+	return state % NOTE_STATES == NOTE_READY && (SIGBIT(n->sig) & set) &&
+	       n->coro == c && (!c || n->coro_id == c->id);
+}
+
+/* A coroutine that has ended leaves its notes behind. */
+static void sweep(void)
 {
 	for (int i = 0; i < NOTES; i++) {
-		uint32_t s = NOTE_FREE;
 		struct note *n = &notes[i];
+		uint32_t state = state_of(n);
 
-		if (atomic_load_explicit(&n->state, memory_order_relaxed) != s ||
-		    !atomic_compare_exchange_strong_explicit(
-			    &n->state, &s, NOTE_WRITING, memory_order_acquire,
-			    memory_order_relaxed))
-			continue;
-		n->sig = sig;
-		n->coro = c;
-		n->coro_id = c ? c->id : 0;
-		n->order = atomic_fetch_add_explicit(&order, 1,
-						     memory_order_relaxed);
-		if (info)
-			n->info = *info;
-		else
-			memset(&n->info, 0, sizeof(n->info));
-		n->info.si_signo = sig;
-		/* release: pairs with the acquire in take_note. */
-		atomic_store_explicit(&n->state, NOTE_READY,
-				      memory_order_release);
-		return n;
+		if (state % NOTE_STATES == NOTE_READY && n->coro &&
+		    n->coro_id != n->coro->id)
+			step(n, state, state - NOTE_READY);
+	}
+}
+
+static struct note *claim_note(void)
+{
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < NOTES; i++) {
+			struct note *n = &notes[i];
+			uint32_t state = state_of(n), most;
+
+			if (state % NOTE_STATES != NOTE_FREE ||
+			    !step(n, state, state + NOTE_STATES + NOTE_WRITING))
+				continue;
+			most = atomic_load_explicit(&notes_used,
+						    memory_order_relaxed);
+			while (most <= i &&
+			       !atomic_compare_exchange_weak_explicit(
+				       &notes_used, &most, i + 1,
+				       memory_order_release,
+				       memory_order_relaxed))
+				;
+			return n;
+		}
+		sweep();
 	}
 	return NULL;
 }
 
-static bool note_is(struct note *n, const struct coro *c, bool process,
-		    sigbits set)
+static struct note *write_note(struct coro *c, int sig, const siginfo_t *info,
+			       bool process)
 {
-	if (atomic_load_explicit(&n->state, memory_order_acquire) != NOTE_READY ||
-	    !(SIGBIT(n->sig) & set))
-		return false;
-	return n->coro ? n->coro == c && n->coro_id == c->id : process;
+	struct note *n = claim_note();
+
+	if (!n)
+		return NULL;
+	n->sig = sig;
+	n->process = process;
+	n->coro = c;
+	n->coro_id = c ? c->id : 0;
+	n->order = atomic_fetch_add_explicit(&order, 1, memory_order_relaxed);
+	n->info = *info;
+	n->info.si_signo = sig;
+	/* release: pairs with the acquire in state_of. */
+	atomic_fetch_add_explicit(&n->state, NOTE_READY - NOTE_WRITING,
+				  memory_order_release);
+	return n;
 }
 
-/* The lowest signal first, and of one signal the oldest, as the kernel does. */
-static struct note *find_note(const struct coro *c, bool process, sigbits set)
+/* The oldest. */
+static bool take_note(struct coro *c, int sig, siginfo_t *ret_info,
+		      bool *ret_process)
 {
-	struct note *best = NULL;
+	for (;;) {
+		uint32_t used = atomic_load_explicit(&notes_used,
+						     memory_order_acquire);
+		uint32_t best_state = 0;
+		struct note *best = NULL;
 
-	for (int i = 0; i < NOTES; i++) {
-		struct note *n = &notes[i];
+		for (uint32_t i = 0; i < used; i++) {
+			struct note *n = &notes[i];
+			uint32_t state = state_of(n);
 
-		if (!note_is(n, c, process, set))
-			continue;
-		if (!best || n->sig < best->sig ||
-		    (n->sig == best->sig && n->order < best->order))
-			best = n;
+			if (note_is(n, state, c, SIGBIT(sig)) &&
+			    (!best || n->order < best->order)) {
+				best = n;
+				best_state = state;
+			}
+		}
+		if (!best)
+			return false;
+		*ret_info = best->info;
+		*ret_process = best->process;
+		if (step(best, best_state, best_state - NOTE_READY))
+			return true;
 	}
-	return best;
 }
 
-static int take_note(struct coro *c, bool process, sigbits set,
-		     siginfo_t *ret_info)
+static bool has_note(struct coro *c, int sig)
 {
-	struct note *n;
-	int sig;
+	uint32_t used = atomic_load_explicit(&notes_used, memory_order_acquire);
 
-	while ((n = find_note(c, process, set))) {
-		uint32_t s = NOTE_READY;
+	for (uint32_t i = 0; i < used; i++)
+		if (note_is(&notes[i], state_of(&notes[i]), c, SIGBIT(sig)))
+			return true;
+	return false;
+}
 
-		if (!atomic_compare_exchange_strong_explicit(
-			    &n->state, &s, NOTE_TAKING, memory_order_acquire,
-			    memory_order_relaxed))
-			continue;
-		sig = n->sig;
-		*ret_info = n->info;
-		if (!n->coro)
-			atomic_fetch_sub_explicit(&nprocess, 1,
-						  memory_order_relaxed);
-		atomic_store_explicit(&n->state, NOTE_FREE, memory_order_release);
-		return sig;
+/* What is pending */
+
+static _Atomic sigbits *pending_of(struct coro *c)
+{
+	return c ? &c->sigpending : &process_pending;
+}
+
+/* What one thread sends another: this is all there is to say of it, so it needs
+ * no note. */
+static void sent_to_thread(siginfo_t *info, int sig)
+{
+	memset(info, 0, sizeof(*info));
+	info->si_signo = sig;
+	info->si_code = SI_TKILL;
+	info->si_pid = sys_getpid();
+	info->si_uid = (uid_t)sys_call(SYS_getuid);
+}
+
+enum { REFUSED, ADDED, WAS_THERE };
+
+static int add_pending(struct coro *c, int sig, const siginfo_t *info,
+		       bool process)
+{
+	bool plain = c && sig < FIRST_QUEUED && info->si_code == SI_TKILL;
+	struct note *n = NULL;
+	uint32_t state;
+	sigbits before;
+
+	if (!plain) {
+		n = write_note(c, sig, info, process);
+		if (!n)
+			return REFUSED;
+	}
+	state = n ? state_of(n) : 0;
+	/* seq_cst: G1. */
+	before = atomic_fetch_or_explicit(pending_of(c), SIGBIT(sig),
+					  memory_order_seq_cst);
+	if (sig >= FIRST_QUEUED || !(before & SIGBIT(sig)))
+		return ADDED;
+	/* Of these one that is pending is not pending twice. */
+	if (n && state % NOTE_STATES == NOTE_READY)
+		step(n, state, state - NOTE_READY);
+	return WAS_THERE;
+}
+
+static bool take_one(struct coro *c, int sig, siginfo_t *ret_info,
+		     bool *ret_process)
+{
+	_Atomic sigbits *pending = pending_of(c);
+	bool got;
+
+	if (sig < FIRST_QUEUED) {
+		/* Who clears the bit has the signal. */
+		if (!(atomic_fetch_and_explicit(pending, ~SIGBIT(sig),
+						memory_order_seq_cst) &
+		      SIGBIT(sig)))
+			return false;
+		*ret_process = false;
+		if (!take_note(c, sig, ret_info, ret_process))
+			sent_to_thread(ret_info, sig);
+		return true;
+	}
+	got = take_note(c, sig, ret_info, ret_process);
+	if (!has_note(c, sig)) {
+		atomic_fetch_and_explicit(pending, ~SIGBIT(sig),
+					  memory_order_seq_cst);
+		/* One that came in between has set the bit for nothing. */
+		if (has_note(c, sig))
+			atomic_fetch_or_explicit(pending, SIGBIT(sig),
+						 memory_order_seq_cst);
+	}
+	return got;
+}
+
+/* The lowest first, and of one number the oldest, as the kernel does. */
+static int take(struct coro *c, sigbits set, siginfo_t *ret_info,
+		bool *ret_process)
+{
+	sigbits there;
+
+	while ((there = set & atomic_load_explicit(pending_of(c),
+						   memory_order_seq_cst))) {
+		int sig = 1 + __builtin_ctzll(there);
+
+		if (take_one(c, sig, ret_info, ret_process))
+			return sig;
 	}
 	return 0;
 }
 
-/* A standard signal that is pending already is not pending twice. */
-static bool pending_already(struct coro *c, int sig)
+static sigbits deliverable(const struct coro *me)
 {
-	for (int i = 0; sig < 32 && i < NOTES; i++) {
-		struct note *n = &notes[i];
-
-		if (atomic_load_explicit(&n->state, memory_order_acquire) ==
-			    NOTE_READY &&
-		    n->sig == sig && n->coro == c &&
-		    (!c || n->coro_id == c->id))
-			return true;
-	}
-	return false;
+	return atomic_load_explicit(&me->sigpending, memory_order_seq_cst) &
+	       ~me->sigmask;
 }
 
-static void poke_router(void)
+int signal_take(struct coro *me, sigbits set, siginfo_t *ret_info)
 {
-	atomic_fetch_add_explicit(&router_word, 1, memory_order_release);
-	sys_futex_wake(&router_word, 1);
+	bool process;
+	int sig = take(me, set, ret_info, &process);
+
+	return sig ? sig : take(NULL, set, ret_info, &process);
+}
+
+sigbits signal_pending(struct coro *me)
+{
+	sigbits kernel = 0;
+
+	sys_call(SYS_rt_sigpending, &kernel, sizeof(kernel));
+	return kernel |
+	       atomic_load_explicit(&me->sigpending, memory_order_seq_cst) |
+	       atomic_load_explicit(&process_pending, memory_order_seq_cst);
+}
+
+/* Main */
+
+static bool main_takes(int sig)
+{
+	return main_tid && !(atomic_load_explicit(&sched.main_mask,
+						  memory_order_relaxed) &
+			     SIGBIT(sig));
+}
+
+static int to_kernel_thread(int tid, int sig, const siginfo_t *info)
+{
+	siginfo_t copy = *info;
+
+	return (int)sys_call(SYS_rt_tgsigqueueinfo, sys_getpid(), tid, sig,
+			     &copy);
+}
+
+/* Workers that are asleep with a mask that lets in what main has blocked just
+ * now would take it from the kernel, and nobody would be there to want it. */
+static void close_sleepers(sigbits mask)
+{
+	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
+
+	for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++) {
+		struct worker *w = atomic_load_explicit(&sched.workers[i],
+							memory_order_acquire);
+
+		if (w && w->tid && (mask & ~w->kernel_mask) &&
+		    atomic_load_explicit(&w->away, memory_order_acquire))
+			kick_thread(w->tid);
+	}
+}
+
+static void main_mask_is(sigbits mask)
+{
+	/* seq_cst: a worker that goes to sleep says so, and looks here then. */
+	sigbits before = atomic_exchange_explicit(&sched.main_mask, mask,
+						  memory_order_seq_cst);
+
+	if (mask & ~before)
+		close_sleepers(mask);
+}
+
+static bool is_main(const struct coro *me)
+{
+	return me->kind == CORO_KIND_THREAD && me->tid == main_tid;
+}
+
+void signal_main_left(void)
+{
+	main_mask_is(~(sigbits)0);
 }
 
 /* Masks */
@@ -194,33 +449,111 @@ sigbits signal_mask(struct coro *me)
 	return now;
 }
 
+/* The mask of me, which runs, and has or will have it in the kernel too. */
+static void adopt_mask(struct coro *me, sigbits mask)
+{
+	struct worker *w = me->worker;
+
+	mask &= ALL_SIGNALS;
+	me->sigmask = mask;
+	loop_mask_closes(mask & ~w->kernel_mask);
+	w->kernel_mask = mask;
+}
+
+/* G4: a signal that the router lets in because a coroutine does, when that one
+ * does so no longer. */
+static void tell_router(sigbits closed)
+{
+	/* seq_cst: the mask before what is open; see open_router. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (closed & atomic_load_explicit(&router_open, memory_order_relaxed) &
+	    ~atomic_load_explicit(&have_handler, memory_order_relaxed))
+		wait_for_router();
+}
+
 void signal_set_mask(struct coro *me, sigbits mask)
 {
+	sigbits closed;
 	bool restart;
 
-	mask &= ~SIG_OURS;
-	if (me) {
-		me->sigmask = mask;
-		if (me->kind == CORO_KIND_CORO && me->worker)
-			me->worker->kernel_mask = mask;
+	mask &= ~(SIG_OURS | SIGBIT(SIGKILL) | SIGBIT(SIGSTOP));
+	if (!me || me->vforked) {
+		kernel_mask(SIG_SETMASK, mask, NULL);
+		return;
 	}
+	/* In this order: a handler that the kernel runs in between, and that
+	 * parks, comes back under our mask, and one that it runs at the end of
+	 * the call may come back on another worker. */
+	closed = mask & ~me->sigmask;
+	me->sigmask = mask;
+	if (is_main(me))
+		main_mask_is(mask);
 	kernel_mask(SIG_SETMASK, mask, NULL);
-	if (me && me->in_runtime == 0)
+	if (me->kind != CORO_KIND_CORO || !me->worker)
+		return;
+	adopt_mask(me, mask);
+	/* Fences: G1, the mask before what is pending. */
+	tell_router(closed);
+	if (!deliverable(me))
+		return;
+	atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+	if (me->in_runtime == 0)
 		signal_deliver(me, &restart);
-	/* What all had blocked may be welcome now. */
-	if (atomic_load_explicit(&nprocess, memory_order_relaxed))
-		poke_router();
 }
 
 /* Actions */
+
+static void lock_actions(sigbits *ret_before)
+{
+	kernel_mask(SIG_SETMASK, ALL_SIGNALS, ret_before);
+	lock(&actions_lock);
+}
+
+static void unlock_actions(sigbits before)
+{
+	unlock(&actions_lock);
+	kernel_mask(SIG_SETMASK, before, NULL);
+}
+
+/* Handlers look at the table while others change it, and take no lock. */
+static struct signal_action read_action(int sig)
+{
+	struct signal_action act;
+	uint32_t v;
+
+	for (;;) {
+		v = atomic_load_explicit(&actions_version, memory_order_acquire);
+		act = actions[sig];
+		atomic_thread_fence(memory_order_acquire);
+		if (!(v & 1) && v == atomic_load_explicit(&actions_version,
+							  memory_order_relaxed))
+			return act;
+		sys_call(SYS_sched_yield);
+	}
+}
+
+static bool is_function(void (*handler)(int))
+{
+	return handler != SIG_DFL && handler != SIG_IGN;
+}
+
+/* Under actions_lock; between the two the kernel is told. */
+static void begin_change(void)
+{
+	atomic_fetch_add_explicit(&actions_version, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+}
+
+static void end_change(void)
+{
+	atomic_fetch_add_explicit(&actions_version, 1, memory_order_release);
+}
 
 void signal_get_action(int sig, struct signal_action *ret)
 {
 	struct kernel_action k;
 
-	lock(&actions_lock);
-	*ret = actions[sig];
-	unlock(&actions_lock);
+	*ret = read_action(sig);
 	if (ret->handler)
 		return;
 	/* Never set through us: the kernel knows (inherited SIG_IGN, say). */
@@ -230,11 +563,6 @@ void signal_get_action(int sig, struct signal_action *ret)
 		ret->flags = k.flags & ~(unsigned long)SA_RESTORER;
 		ret->mask = k.mask;
 	}
-}
-
-static bool is_function(void (*handler)(int))
-{
-	return handler != SIG_DFL && handler != SIG_IGN;
 }
 
 static void set_restorer(struct kernel_action *k)
@@ -251,7 +579,7 @@ static long install_own(int sig)
 	struct kernel_action k = {
 		.action = own[sig].fn,
 		.flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK,
-		.mask = ~SIG_OURS,
+		.mask = ALL_SIGNALS,
 	};
 
 	set_restorer(&k);
@@ -261,9 +589,10 @@ static long install_own(int sig)
 int signal_own(int sig, signal_own_fn fn, const char *taken)
 {
 	struct kernel_action k;
+	sigbits before;
 	long r;
 
-	lock(&actions_lock);
+	lock_actions(&before);
 	r = kernel_sigaction(sig, NULL, &k);
 	if (r == 0 && k.action && k.action != fn)
 		r = -EBUSY;
@@ -272,7 +601,7 @@ int signal_own(int sig, signal_own_fn fn, const char *taken)
 		own[sig].taken = taken;
 		r = install_own(sig);
 	}
-	unlock(&actions_lock);
+	unlock_actions(before);
 	return (int)r;
 }
 
@@ -285,100 +614,240 @@ void signal_disown(int sig)
 	kernel_sigaction(sig, &k, NULL);
 }
 
-int signal_set_action(int sig, const struct signal_action *act, bool direct)
+/* Under actions_lock. */
+static long change_action(int sig, const struct signal_action *act,
+			  const struct kernel_action *k, const char **ret_taken)
 {
-	struct kernel_action k = { 0 };
-	const char *taken = NULL;
-	bool ours = is_function(act->handler) && !direct;
+	bool function = is_function(act->handler);
 	long r;
 
-	k.action = ours ? wrapper : act->action;
-	k.flags = act->flags;
-	if (ours)
-		k.flags |= SA_SIGINFO;
-	k.mask = act->mask & ~SIG_OURS;
-	set_restorer(&k);
-	lock(&actions_lock);
+	if (!function) {
+		/* G4: it shall not be let in for the handler's sake when the
+		 * kernel begins to act upon it. */
+		atomic_fetch_and_explicit(&have_handler, ~SIGBIT(sig),
+					  memory_order_seq_cst);
+		if (atomic_load_explicit(&router_open, memory_order_seq_cst) &
+		    SIGBIT(sig))
+			wait_for_router();
+	}
+	begin_change();
 	if (own[sig].fn && act->handler == SIG_DFL) {
 		r = install_own(sig);
 	} else {
-		r = kernel_sigaction(sig, &k, NULL);
-		taken = own[sig].taken;
+		r = kernel_sigaction(sig, k, NULL);
+		*ret_taken = own[sig].taken;
 		own[sig].taken = NULL;
 	}
 	if (r == 0)
 		actions[sig] = *act;
-	unlock(&actions_lock);
+	end_change();
+	if (function && r == 0)
+		atomic_fetch_or_explicit(&have_handler, SIGBIT(sig),
+					 memory_order_seq_cst);
+	return r;
+}
+
+int signal_set_action(int sig, const struct signal_action *act, bool direct)
+{
+	struct kernel_action k = { 0 };
+	bool ours = is_function(act->handler) && !direct;
+	struct coro *me = self();
+	const char *taken = NULL;
+	sigbits before;
+	long r;
+
+	k.action = ours ? wrapper : act->action;
+	k.flags = act->flags;
+	k.mask = act->mask & ALL_SIGNALS;
+	if (ours) {
+		/* What is put off must still find its handler: we reset. */
+		k.flags &= ~(unsigned long)SA_RESETHAND;
+		k.flags |= SA_SIGINFO;
+	}
+	set_restorer(&k);
+	/* A child of vfork has actions of its own, but its parent's memory. */
+	if (me && me->vforked) {
+		if (ours) {
+			k.action = act->action;
+			k.flags = act->flags;
+			set_restorer(&k);
+		}
+		return (int)kernel_sigaction(sig, &k, NULL);
+	}
+	lock_actions(&before);
+	r = change_action(sig, act, &k, &taken);
+	unlock_actions(before);
 	if (taken)
 		cogo_warn("%s", taken);
+	if (r == 0 && ours)
+		poke_router();
 	return (int)r;
 }
 
-/* Delivery */
-
-static void call(const struct signal_action *act, int sig, siginfo_t *info,
-		 void *uctx)
+/* SA_RESETHAND: whether this call of the handler is the one that it is for. */
+static bool spend(int sig, const struct signal_action *act)
 {
-	if (act->flags & SA_SIGINFO)
-		act->action(sig, info, uctx);
-	else
-		act->handler(sig);
+	struct signal_action dfl = { .handler = SIG_DFL };
+	struct kernel_action k = { 0 };
+	const char *taken = NULL;
+	sigbits before;
+	bool first;
+
+	if (!(act->flags & SA_RESETHAND))
+		return true;
+	lock_actions(&before);
+	first = actions[sig].handler == act->handler;
+	if (first) {
+		dfl.flags = act->flags;
+		change_action(sig, &dfl, &k, &taken);
+	}
+	unlock_actions(before);
+	return first;
 }
 
-/* A handler that was put off gets a context as good as there is: the mask. */
-static void run_handler(struct coro *me, int sig, siginfo_t *info, void *uctx,
-			const struct signal_action *act)
+/* Calling handlers */
+
+struct call {
+	const struct signal_action *act;
+	int sig;
+	siginfo_t *info;
+	void *uctx;
+};
+
+static long call_it(void *arg)
 {
-	sigbits before = signal_mask(me);
-	sigbits during = before | act->mask;
-	ucontext_t none;
+	const struct call *c = arg;
 
-	if (!(act->flags & SA_NODEFER))
-		during |= SIGBIT(sig);
-	if (act->flags & SA_RESETHAND) {
-		struct signal_action dfl = { .handler = SIG_DFL };
+	if (c->act->flags & SA_SIGINFO)
+		c->act->action(c->sig, c->info, c->uctx);
+	else
+		c->act->handler(c->sig);
+	return 0;
+}
 
-		signal_set_action(sig, &dfl, true);
+static bool on_altstack(const struct coro *me, const void *sp)
+{
+	return (uintptr_t)sp - (uintptr_t)me->altstack.low < me->altstack.size;
+}
+
+/* On the alternate stack of me if the action asks for it, and me has one and is
+ * not on it. */
+static void call_on_stack(struct coro *me, const struct signal_action *act,
+			  int sig, siginfo_t *info, void *uctx)
+{
+	struct call c = { act, sig, info, uctx };
+
+	if (act->flags & SA_ONSTACK && me->altstack.size &&
+	    !on_altstack(me, __builtin_frame_address(0)))
+		arch_call_on(me->altstack.low + me->altstack.size, call_it, &c);
+	else
+		call_it(&c);
+}
+
+static sigbits mask_in(const void *uctx)
+{
+	sigbits mask;
+
+	memcpy(&mask, &((const ucontext_t *)uctx)->uc_sigmask, sizeof(mask));
+	return mask;
+}
+
+static void set_mask_in(void *uctx, sigbits mask)
+{
+	memcpy(&((ucontext_t *)uctx)->uc_sigmask, &mask, sizeof(mask));
+}
+
+/* What hooks want to know of the handlers that ran during their calls. */
+static void count(struct coro *me, const struct signal_action *act)
+{
+	me->handled++;
+	if (!(act->flags & SA_RESTART))
+		me->handled_hard++;
+}
+
+/* Without a handler by now, what was put off is for the kernel after all. */
+static void act_by_default(int sig, const struct signal_action *act)
+{
+	if (act->handler == SIG_DFL)
+		sys_call(SYS_kill, sys_getpid(), sig);
+}
+
+/* The handlers of what is pending for me and not in `blocked`, on top of its own
+ * code; all signals are blocked. Whether one of them wants no call restarted. */
+static bool run_pending(struct coro *me, sigbits blocked, void *uctx)
+{
+	bool process, hard = false;
+	struct signal_action act;
+	sigbits during;
+	siginfo_t info;
+	int sig;
+
+	while ((sig = take(me, ~blocked, &info, &process))) {
+		act = read_action(sig);
+		if (!is_function(act.handler) || !spend(sig, &act)) {
+			act.handler = is_function(act.handler) ? SIG_DFL
+							       : act.handler;
+			act_by_default(sig, &act);
+			continue;
+		}
+		count(me, &act);
+		hard |= !(act.flags & SA_RESTART);
+		during = (blocked | act.mask) & ~SIG_OURS;
+		if (!(act.flags & SA_NODEFER))
+			during |= SIGBIT(sig);
+		adopt_mask(me, during);
+		kernel_mask(SIG_SETMASK, during, NULL);
+		call_on_stack(me, &act, sig, &info, uctx);
+		/* On another worker, perhaps. */
+		kernel_mask(SIG_SETMASK, ~(sigbits)0, NULL);
 	}
-	if (!uctx) {
-		memset(&none, 0, sizeof(none));
-		memcpy(&none.uc_sigmask, &before, sizeof(before));
-		uctx = &none;
+	return hard;
+}
+
+/* The last that a handler of ours does on a coroutine, with the kick blocked
+ * (G3): from here on it has the mask that the kernel will give it. */
+static void resume_mask(struct coro *me, const void *uctx)
+{
+	adopt_mask(me, mask_in(uctx));
+}
+
+static int signal_deliver_thread(struct coro *me, bool *ret_restart)
+{
+	struct signal_action act;
+	siginfo_t info;
+	bool process;
+	int sig, ran = 0;
+
+	/* The kernel's own business, now that it may be done. */
+	while ((sig = take(me, ~(sigbits)0, &info, &process))) {
+		act = read_action(sig);
+		if (is_function(act.handler) && !(me->sigmask & SIGBIT(sig))) {
+			ran++;
+			if (!(act.flags & SA_RESTART))
+				*ret_restart = false;
+		}
+		to_kernel_thread(me->tid, sig, &info);
 	}
-	if (during != before)
-		signal_set_mask(me, during);
-	call(act, sig, info, uctx);
-	if (during != before)
-		signal_set_mask(me, before);
+	return ran;
 }
 
 int signal_deliver(struct coro *me, bool *ret_restart)
 {
-	struct signal_action act;
-	siginfo_t info;
-	int sig, ran = 0, saved;
+	uint32_t ran = me->handled, hard = me->handled_hard;
 
 	*ret_restart = true;
+	/* seq_cst: G1, the flag before what is pending. */
 	atomic_store_explicit(&me->interrupt, 0, memory_order_seq_cst);
-	while ((sig = take_note(me, false, ~signal_mask(me), &info))) {
-		lock(&actions_lock);
-		act = actions[sig];
-		unlock(&actions_lock);
-		if (!is_function(act.handler)) {
-			/* Changed since: what is default or ignored now is the
-			 * kernel's business. */
-			if (act.handler == SIG_DFL)
-				sys_call(SYS_kill, sys_getpid(), sig);
-			continue;
-		}
-		if (!(act.flags & SA_RESTART))
-			*ret_restart = false;
-		saved = errno;
-		run_handler(me, sig, &info, NULL, &act);
-		errno = saved;
-		ran++;
-	}
-	return ran;
+	if (me->kind != CORO_KIND_CORO || !me->worker)
+		return signal_deliver_thread(me, ret_restart);
+	if (!deliverable(me))
+		return 0;
+	atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+	/* The kernel queues no more for this user: at the next door, then. */
+	for (int i = 0; i < 100 && kick_thread(me->worker->tid) == -EAGAIN; i++)
+		sys_call(SYS_sched_yield);
+	*ret_restart = me->handled_hard == hard;
+	return (int)(me->handled - ran);
 }
 
 void door_deliver(struct coro *me)
@@ -400,132 +869,310 @@ void signal_kick(struct coro *c)
 		ready(c);
 		return;
 	}
-	if (atomic_load_explicit(&c->state, memory_order_acquire) != CORO_RUNNING)
+	/* Its own door is about to be left. */
+	if (c == self() ||
+	    atomic_load_explicit(&c->state, memory_order_acquire) != CORO_RUNNING)
 		return;
 	if (c->kind == CORO_KIND_THREAD) {
-		sys_call(SYS_tgkill, sys_getpid(), c->tid, SIG_KICK);
+		kick_thread(c->tid);
 		return;
 	}
 	/* It may have moved by the time the signal arrives: then it has been
 	 * through park, and seen the flag. */
 	w = c->worker;
 	if (w && w->tid)
-		sys_call(SYS_tgkill, sys_getpid(), w->tid, SIG_KICK);
+		kick_thread(w->tid);
 }
 
-/* A kernel thread of the program's: the kernel does it all. */
-static int to_kernel_thread(struct coro *c, int sig, siginfo_t *info)
+static int post(struct coro *c, int sig, const siginfo_t *info, bool process)
 {
-	return (int)sys_call(SYS_rt_tgsigqueueinfo, sys_getpid(), c->tid, sig,
-			     info);
+	if (c->kind == CORO_KIND_THREAD)
+		return to_kernel_thread(c->tid, sig, info);
+	switch (add_pending(c, sig, info, process)) {
+	case REFUSED:
+		return -EAGAIN;
+	case WAS_THERE:
+		return 0;	/* whoever came first sees to it */
+	}
+	/* seq_cst: G1, what is pending before the mask. */
+	atomic_thread_fence(memory_order_seq_cst);
+	/* One who blocks it is not disturbed, unless it waits for it. */
+	if (!(c->sigmask & SIGBIT(sig)) ||
+	    atomic_load_explicit(&c->sigwaits, memory_order_relaxed) & SIGBIT(sig))
+		signal_kick(c);
+	return 0;
 }
 
 int signal_post(struct coro *c, int sig, const siginfo_t *info)
 {
-	if (c && c->kind == CORO_KIND_THREAD) {
-		siginfo_t copy = *info;
+	return post(c, sig, info, false);
+}
 
-		return to_kernel_thread(c, sig, &copy);
-	}
-	if (pending_already(c, sig))
-		return 0;
-	if (!c)
-		atomic_fetch_add_explicit(&nprocess, 1, memory_order_relaxed);
-	if (!write_note(c, sig, info)) {
-		if (!c)
-			atomic_fetch_sub_explicit(&nprocess, 1,
-						  memory_order_relaxed);
-		return -EAGAIN;
-	}
-	if (c)
-		signal_kick(c);
+void signal_await(struct coro *me, sigbits set)
+{
+	/* seq_cst: G1, as a mask. */
+	atomic_store_explicit(&me->sigwaits, set, memory_order_seq_cst);
+}
+
+/* What the kernel brings */
+
+/* To this kernel thread, and nobody else: from the thread itself, or by what it
+ * did. */
+static bool sent_to_this_thread(int sig, const siginfo_t *info)
+{
+	if (info->si_code == SI_TKILL)
+		return true;
+	return (sig == SIGPIPE || sig == SIGXFSZ) && info->si_code == SI_USER &&
+	       info->si_pid == sys_getpid();
+}
+
+/* There is no room to put it down: back to the kernel, which finds another, or
+ * this thread again once it has a new mask. */
+static void refuse(struct coro *me, int sig, const siginfo_t *info, bool process,
+		   void *uctx)
+{
+	siginfo_t copy = *info;
+
+	set_mask_in(uctx, mask_in(uctx) | SIGBIT(sig));
+	if (me->worker)
+		me->worker->kernel_mask |= SIGBIT(sig);
+	if (process)
+		sys_call(SYS_rt_sigqueueinfo, sys_getpid(), sig, &copy);
 	else
-		poke_router();
-	return 0;
+		to_kernel_thread(sys_gettid(), sig, info);
 }
 
-int signal_take(struct coro *me, sigbits set, siginfo_t *ret_info)
+/* For the router to find somebody. */
+static void to_process(struct coro *me, int sig, const siginfo_t *info,
+		       void *uctx)
 {
-	return take_note(me, true, set, ret_info);
+	struct worker *w = me->worker;
+
+	if (add_pending(NULL, sig, info, true) == REFUSED) {
+		refuse(me, sig, info, true, uctx);
+		return;
+	}
+	/* Not to be taken by this one again and again while nobody wants it. A
+	 * worker that is not asleep has a new mask soon. */
+	if (w && me->kind == CORO_KIND_ROOT &&
+	    atomic_load_explicit(&w->away, memory_order_relaxed)) {
+		set_mask_in(uctx, mask_in(uctx) | SIGBIT(sig));
+		w->kernel_mask |= SIGBIT(sig);
+	}
+	poke_router();
 }
 
-sigbits signal_pending(struct coro *me)
+/* Me is in the runtime. */
+static void put_off(struct coro *me, int sig, siginfo_t *info, bool process,
+		    void *uctx)
 {
-	sigbits set = 0, kernel = 0;
+	if (add_pending(me, sig, info, process) == REFUSED) {
+		refuse(me, sig, info, process, uctx);
+		return;
+	}
+	atomic_store_explicit(&me->interrupt, 1, memory_order_seq_cst);
+	/* In a call that asks before it sleeps and looks afterwards, as those do
+	 * that a hook makes: it returns, and what there is to do is done there. */
+	if (arch_fail_unless(uctx))
+		return;
+	/* It may have opened a wait and looked at the flag before: end that.
+	 * Nothing of this takes a lock, since one that has not left its stack is
+	 * not queued by us. */
+	if (wait_claim_any(me, WAIT_INTERRUPTED))
+		ready(me);
+}
 
-	for (int i = 0; i < NOTES; i++)
-		if (note_is(&notes[i], me, true, ~(sigbits)0))
-			set |= SIGBIT(notes[i].sig);
-	sys_call(SYS_rt_sigpending, &kernel, sizeof(kernel));
-	return set | kernel;
+/* Between block_enter and block_exit, and outside the runtime. */
+static bool sleeps_in_kernel(const struct coro *me)
+{
+	return !me->bound &&
+	       atomic_load_explicit(&me->asleep.pc, memory_order_relaxed);
+}
+
+/* While a handler runs on main others get what it blocks, as always; the
+ * sleepers need not hear of it. */
+static void show_for_a_while(struct coro *me, sigbits mask)
+{
+	me->sigmask = mask;
+	if (is_main(me))
+		atomic_store_explicit(&sched.main_mask, mask,
+				      memory_order_relaxed);
+}
+
+/* The kernel has set the mask for the handler and will restore it; me's own
+ * follows. */
+static void call_as_thread(struct coro *me, const struct signal_action *act,
+			   int sig, siginfo_t *info, void *uctx)
+{
+	struct call c = { act, sig, info, uctx };
+	sigbits before, now;
+
+	if (!spend(sig, act)) {
+		signal_disown(sig);
+		to_kernel_thread(sys_gettid(), sig, info);
+		return;
+	}
+	if (!me || me->vforked || me->kind == CORO_KIND_ROOT) {
+		call_it(&c);
+		return;
+	}
+	before = me->sigmask;
+	kernel_mask(SIG_BLOCK, 0, &now);
+	show_for_a_while(me, now);
+	call_it(&c);
+	show_for_a_while(me, before);
+}
+
+/* The same on a worker. The handler may park. */
+static void call_as_coroutine(struct coro *me, const struct signal_action *act,
+			      int sig, siginfo_t *info, void *uctx)
+{
+	struct call c = { act, sig, info, uctx };
+	sigbits now;
+
+	if (!spend(sig, act)) {
+		signal_disown(sig);
+		sys_call(SYS_kill, sys_getpid(), sig);
+		return;
+	}
+	count(me, act);
+	kernel_mask(SIG_BLOCK, 0, &now);
+	adopt_mask(me, now);
+	call_it(&c);
+	kernel_mask(SIG_BLOCK, SIGBIT(SIG_KICK), NULL);
+	resume_mask(me, uctx);
+	/* What came meanwhile, when the kernel has restored the mask. */
+	if (deliverable(me)) {
+		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+		kick_thread(me->worker->tid);
+	}
+}
+
+/* A fault is the running code's own and cannot wait. */
+static void fault(struct coro *me, const struct signal_action *act, int sig,
+		  siginfo_t *info, void *uctx)
+{
+	bool coroutine = me && me->kind == CORO_KIND_CORO && me->worker;
+	bool onstack = coroutine && act->flags & SA_ONSTACK;
+	uint32_t doors;
+	sigbits now;
+
+	/* Where the program gave it no other stack to run on, its handler would
+	 * not have been called. */
+	if ((overflow_check(info, uctx) && !(onstack && me->altstack.size)) ||
+	    !is_function(act->handler)) {
+		signal_disown(sig);
+		return;
+	}
+	if (!coroutine) {
+		call_as_thread(me, act, sig, info, uctx);
+		return;
+	}
+	if (!spend(sig, act)) {
+		signal_disown(sig);
+		return;
+	}
+	doors = me->in_runtime;
+	kernel_mask(SIG_BLOCK, 0, &now);
+	adopt_mask(me, now);
+	me->in_runtime = 0;
+	/* The kernel's frame is on the worker's stack for such things, and must
+	 * be there when the handler returns: so it keeps its kernel thread. */
+	if (onstack) {
+		me->bound++;
+		me->faulted++;
+	}
+	call_on_stack(me, act, sig, info, uctx);
+	if (onstack && me->faulted) {
+		me->bound--;
+		me->faulted--;
+	}
+	me->in_runtime = doors;
+	resume_mask(me, uctx);
+}
+
+void signal_jumped(struct coro *me)
+{
+	me->bound -= me->faulted;
+	me->faulted = 0;
+	if (me->in_runtime || !sleeps_in_kernel(me))
+		return;
+	/* Out of a handler that ran while a call slept: it sleeps no more. */
+	door_enter(me);
+	block_exit(me);
+	door_leave(me);
+}
+
+/* On a worker, from outside it. */
+static void on_worker_thread(struct coro *me, const struct signal_action *act,
+			     int sig, siginfo_t *info, void *uctx)
+{
+	bool process = !sent_to_this_thread(sig, info);
+	siginfo_t oldest;
+
+	if (process && main_takes(sig) &&
+	    to_kernel_thread(main_tid, sig, info) == 0)
+		return;
+	if (me->kind == CORO_KIND_ROOT) {
+		/* libc, on a worker's own stack, means itself. */
+		if (!process && is_function(act->handler))
+			call_as_thread(me, act, sig, info, uctx);
+		else
+			to_process(me, sig, info, uctx);
+		return;
+	}
+	if (process && me->sigmask & SIGBIT(sig)) {
+		/* The worker's mask, but not me's, lets it in. */
+		to_process(me, sig, info, uctx);
+		return;
+	}
+	if (me->in_runtime) {
+		put_off(me, sig, info, process, uctx);
+		return;
+	}
+	if (!is_function(act->handler))
+		return;
+	/* On the worker's own stack for faults it could not park: on its own, in
+	 * a moment. */
+	if (act->flags & SA_ONSTACK) {
+		kernel_mask(SIG_BLOCK, SIGBIT(SIG_KICK), NULL);
+		put_off(me, sig, info, process, uctx);
+		kick_thread(me->worker->tid);
+		return;
+	}
+	/* Those of one number in the order of their coming. */
+	if (sig >= FIRST_QUEUED && has_note(me, sig) &&
+	    add_pending(me, sig, info, process) != REFUSED &&
+	    take_one(me, sig, &oldest, &process))
+		info = &oldest;
+	call_as_coroutine(me, act, sig, info, uctx);
 }
 
 /* What the kernel calls on whatever thread it chose. */
 static void wrapper(int sig, siginfo_t *info, void *uctx)
 {
 	struct coro *me = self();
-	struct signal_action act = actions[sig];
-	sigbits now, before;
+	struct signal_action act = read_action(sig);
 	int saved = errno;
 
-	/* A fault is the running code's own and cannot wait. Outside the
-	 * runtime the kernel has done everything right already. */
-	if (info->si_code > 0 && info->si_code != SI_KERNEL &&
-	    (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
-	     sig == SIGTRAP)) {
-		/* Where the program gave it no other stack to run on, its
-		 * handler would not have been called. */
-		if (overflow_check(info, uctx) && !(me && me->altstack &&
-						    act.flags & SA_ONSTACK)) {
-			signal_disown(sig);
-			return;
-		}
-		goto direct;
+	if (SIGBIT(sig) & FAULTS && info->si_code > 0) {
+		fault(me, &act, sig, info, uctx);
+		return;
 	}
-	if (me && me->in_runtime) {
-		bool thread = me->kind == CORO_KIND_THREAD;
-
-		/* To a kernel thread of the program's the signal stays
-		 * attached; a worker was only passing by. */
-		if (!thread)
-			atomic_fetch_add_explicit(&nprocess, 1,
-						  memory_order_relaxed);
-		if (!write_note(thread ? me : NULL, sig, info)) {
-			if (!thread)
-				atomic_fetch_sub_explicit(
-					&nprocess, 1, memory_order_relaxed);
-			return;
-		}
-		if (!thread) {
-			poke_router();
-			return;
-		}
-		atomic_store_explicit(&me->interrupt, 1, memory_order_seq_cst);
-		/* Asleep on its own state's futex: end that. Nothing of this
-		 * takes a lock: a bound one is never queued. */
-		if (wait_claim_any(me, WAIT_INTERRUPTED))
-			ready(me);
+	if (me && !me->vforked && me->kind != CORO_KIND_THREAD) {
+		on_worker_thread(me, &act, sig, info, uctx);
+		return;
+	}
+	if (me && !me->vforked && me->in_runtime) {
+		put_off(me, sig, info, false, uctx);
 		errno = saved;
 		return;
 	}
-direct:
-	if (!is_function(act.handler))
-		return;
-	if (!me || me->kind != CORO_KIND_CORO || !me->worker) {
-		call(&act, sig, info, uctx);
-		return;
-	}
-	/* The kernel set the mask for the handler and will restore it; the
-	 * coroutine's own view follows. */
-	before = me->sigmask;
-	kernel_mask(SIG_BLOCK, 0, &now);
-	me->sigmask = me->worker->kernel_mask = now;
-	call(&act, sig, info, uctx);
-	me->sigmask = before;
-	/* It may have parked and come back on another worker: that one returns
-	 * from this frame, to the mask that the frame says. */
-	me->worker->kernel_mask = before;
+	if (is_function(act.handler))
+		call_as_thread(me, &act, sig, info, uctx);
 }
+
+/* Kicks */
 
 void signal_on_kick(void (*act)(void))
 {
@@ -541,13 +1188,6 @@ void signal_run_kick(void)
 		act();
 }
 
-/* Between block_enter and block_exit, where the runtime is not in use. */
-static bool sleeps_in_kernel(const struct coro *me)
-{
-	return !me->bound &&
-	       atomic_load_explicit(&me->asleep.pc, memory_order_relaxed);
-}
-
 static bool is_canceled(const struct coro *me)
 {
 	return (atomic_load_explicit(&me->cancel, memory_order_relaxed) &
@@ -555,48 +1195,87 @@ static bool is_canceled(const struct coro *me)
 	       CANCEL_WANTED;
 }
 
+/* Not coming back: its mask, and the kick, are let in again. */
+static void cancel_now(struct coro *me, sigbits mask, bool asleep)
+{
+	me->in_runtime = 1;
+	if (asleep)
+		block_exit(me);
+	if (me->worker)
+		adopt_mask(me, mask);
+	kernel_mask(SIG_SETMASK, mask & ALL_SIGNALS, NULL);
+	me->in_runtime = 0;
+	cancel_act(me);
+}
+
+static void kicked_thread(struct coro *me)
+{
+	bool restart;
+
+	if (me->in_runtime)
+		return;
+	signal_deliver_thread(me, &restart);
+	if (cancel_act &&
+	    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==
+		    (CANCEL_WANTED | CANCEL_ASYNC))
+		cancel_now(me, me->sigmask, false);
+}
+
+static void kicked_coroutine(struct coro *me, void *uctx)
+{
+	bool asleep = sleeps_in_kernel(me), hard;
+	sigbits blocked;
+
+	if (me->in_runtime)
+		return;		/* its door is about to be left */
+	kernel_mask(SIG_SETMASK, ~(sigbits)0, &blocked);
+	/* seq_cst: G1, the flag before what is pending. */
+	atomic_store_explicit(&me->interrupt, 0, memory_order_seq_cst);
+	/* As the kernel has it now, and not as me says: libc blocks everything
+	 * for a moment here and there, or waits under another mask. */
+	hard = run_pending(me, blocked, uctx);
+	resume_mask(me, uctx);
+	if (deliverable(me))
+		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+	/* The kernel restarts the call that the kick interrupted, which a
+	 * handler may not want, nor who asks for a cancellation. */
+	if (hard || (asleep && is_canceled(me)))
+		arch_fail_restart(uctx);
+	if (cancel_act &&
+	    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==
+		    (CANCEL_WANTED | CANCEL_ASYNC))
+		cancel_now(me, mask_in(uctx), asleep);
+}
+
 /* Somebody wants this kernel thread's attention. */
 static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx)
 {
 	struct coro *me = self();
 	int saved = errno;
-	uint32_t doors;
-	bool restart, declared;
 
 	/* First: it is meant for this kernel thread, and a handler may come back
 	 * on another. */
 	signal_run_kick();
-	/* In a call that asks before it sleeps and looks afterwards, as those do
-	 * that a hook makes: it returns, and what there is to do is done there. */
-	if (me && atomic_load_explicit(&me->interrupt, memory_order_relaxed) &&
-	    arch_fail_unless(uctx)) {
-		errno = saved;
+	errno = saved;
+	if (!me || me->vforked)
+		return;
+	if (me->kind == CORO_KIND_ROOT) {
+		/* See close_sleepers. It is asleep, and its mask its own. */
+		if (me->worker && atomic_load_explicit(&me->worker->away,
+						       memory_order_relaxed)) {
+			set_mask_in(uctx, ALL_SIGNALS);
+			adopt_mask(me, ALL_SIGNALS);
+		}
 		return;
 	}
-	declared = me && sleeps_in_kernel(me);
-	if (me && (!me->in_runtime || declared) && me->kind != CORO_KIND_ROOT &&
-	    atomic_load_explicit(&me->interrupt, memory_order_relaxed)) {
-		/* A handler may park, and this kernel thread go on to others:
-		 * not with the kick blocked. */
-		kernel_mask(SIG_UNBLOCK, SIGBIT(SIG_KICK), NULL);
-		doors = me->in_runtime;
-		me->in_runtime = 0;
-		/* The kernel restarts the call that the kick interrupted, which
-		 * a handler may not want, nor who asks for a cancellation. */
-		if (((signal_deliver(me, &restart) && !restart) || is_canceled(me)) &&
-		    declared)
-			arch_fail_restart(uctx);
-		if (cancel_act &&
-		    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==
-			    (CANCEL_WANTED | CANCEL_ASYNC)) {
-			/* Not coming back from this handler: its signal, which
-			 * the kernel blocked for it, is let in again. */
-			signal_set_mask(me, me->sigmask);
-			cancel_act(me);
-		}
-		me->in_runtime = doors;
-	}
-	errno = saved;
+	/* See put_off. */
+	if (atomic_load_explicit(&me->interrupt, memory_order_relaxed) &&
+	    arch_fail_unless(uctx))
+		return;
+	if (me->kind == CORO_KIND_THREAD || !me->worker)
+		kicked_thread(me);
+	else
+		kicked_coroutine(me, uctx);
 }
 
 void signal_on_cancel(void (*act)(struct coro *me))
@@ -628,72 +1307,145 @@ static long consider(struct coro *c, void *arg)
 	return 0;
 }
 
-/* Gives a note of the process to a coroutine that does not block it. */
-static void route(struct note *n)
+/* Somebody does not block it who is not main. */
+static bool is_open(int sig)
 {
-	struct choice ch = { .bit = SIGBIT(n->sig) };
-	uint32_t s = NOTE_READY;
-	struct coro *c;
+	struct choice ch = { .bit = SIGBIT(sig) };
 
 	coro_each(consider, &ch);
-	c = ch.parked ? ch.parked : ch.running;
-	if (!c)
-		return;		/* blocked by all: pending until one does not */
-	/* Somebody may take it by sigwait in this moment. */
-	if (!atomic_compare_exchange_strong_explicit(
-		    &n->state, &s, NOTE_WRITING, memory_order_acquire,
-		    memory_order_relaxed))
-		return;
-	atomic_fetch_sub_explicit(&nprocess, 1, memory_order_relaxed);
-	if (c->kind == CORO_KIND_THREAD) {
-		to_kernel_thread(c, n->sig, &n->info);
-		atomic_store_explicit(&n->state, NOTE_FREE, memory_order_release);
-		return;
+	return ch.parked || ch.running;
+}
+
+/* Those without a handler only while somebody lets them in (G4): he shows his
+ * mask, and then looks at what is open; we say what is open, and then look at
+ * the masks. */
+static sigbits really_open(sigbits open)
+{
+	sigbits there = atomic_load_explicit(&have_handler, memory_order_seq_cst);
+
+	for (sigbits rest = open & ~there; rest; rest &= rest - 1) {
+		int sig = 1 + __builtin_ctzll(rest);
+
+		if (!is_open(sig))
+			open &= ~SIGBIT(sig);
 	}
-	n->coro_id = c->id;
-	n->coro = c;
-	atomic_store_explicit(&n->state, NOTE_READY, memory_order_release);
-	signal_kick(c);
+	return open;
+}
+
+static void open_router(sigbits open)
+{
+	sigbits before = atomic_load_explicit(&router_open, memory_order_relaxed);
+
+	atomic_store_explicit(&router_open, before | open, memory_order_seq_cst);
+	open = really_open(open);
+	if (open != before)
+		kernel_mask(SIG_SETMASK, ALL_SIGNALS & ~open, NULL);
+	/* release: pairs with the acquire in wait_for_router, below. */
+	atomic_store_explicit(&router_open, open, memory_order_release);
+}
+
+/* Gives a signal of the process to somebody who does not block it. */
+static void route(int sig, siginfo_t *info)
+{
+	struct choice ch = { .bit = SIGBIT(sig) };
+	struct coro *c;
+
+	if (main_takes(sig) && to_kernel_thread(main_tid, sig, info) == 0)
+		return;
+	coro_each(consider, &ch);
+	c = ch.parked ? ch.parked : ch.running;
+	if (c && post(c, sig, info, true) == 0)
+		return;
+	/* Blocked by all: the kernel keeps it, until one waits for it or lets it
+	 * in. We are no such one. */
+	atomic_fetch_and_explicit(&sched.left_open, ~SIGBIT(sig),
+				  memory_order_seq_cst);
+	open_router(atomic_load_explicit(&router_open, memory_order_relaxed) &
+		    ~SIGBIT(sig));
+	sys_call(SYS_rt_sigqueueinfo, sys_getpid(), sig, info);
 }
 
 static void *router(void *arg UNUSED)
 {
+	struct coro *me = coro_adopt(CORO_KIND_ROOT);
+	siginfo_t info;
 	uint32_t seen;
+	bool process;
+	int sig;
 
+	if (!me)
+		cogo_throw("no memory for the one who routes signals");
+	me->in_runtime = 1;
 	for (;;) {
-		seen = atomic_load_explicit(&router_word, memory_order_acquire);
-		for (int i = 0; i < NOTES; i++) {
-			struct note *n = &notes[i];
-
-			if (atomic_load_explicit(&n->state,
-						 memory_order_acquire) ==
-				    NOTE_READY && !n->coro)
-				route(n);
-		}
-		sys_futex_wait(&router_word, seen, COGO_FOREVER);
+		/* acquire: pairs with the release in poke_router. */
+		seen = atomic_load_explicit(&sched.router_word,
+					    memory_order_acquire);
+		open_router(atomic_load_explicit(&sched.left_open,
+						 memory_order_seq_cst) &
+			    ~FAULTS & ALL_SIGNALS);
+		/* release: pairs with the acquire in wait_for_router. */
+		atomic_store_explicit(&router_passed, seen, memory_order_release);
+		while ((sig = take(NULL, ~(sigbits)0, &info, &process)))
+			route(sig, &info);
+		sys_futex_wait(&sched.router_word, seen, COGO_FOREVER);
 	}
 	return NULL;
+}
+
+void signal_end(struct coro *me)
+{
+	bool process;
+	siginfo_t info;
+	int sig;
+
+	/* What was sent to it alone ends with it. */
+	while ((sig = take(me, ~(sigbits)0, &info, &process)))
+		if (process && add_pending(NULL, sig, &info, true) != REFUSED)
+			poke_router();
 }
 
 int signal_start(void)
 {
 	struct kernel_action k = { .action = kicked,
-				   .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
+				   .flags = SA_SIGINFO | SA_RESTART };
 
-	k.restorer = arch_signal_restorer();
-	if (k.restorer)
-		k.flags |= SA_RESTORER;
+	set_restorer(&k);
 	kernel_sigaction(SIG_KICK, &k, NULL);
+	if (!main_tid) {
+		struct coro *first = coro_of_tid(sys_getpid());
+
+		main_tid = first ? sys_getpid() : 0;
+		if (first)
+			atomic_store_explicit(&sched.main_mask, first->sigmask,
+					      memory_order_relaxed);
+	}
 	return worker_start_thread(router, NULL);
 }
 
 void signal_fork_child(void)
 {
+	struct coro *me = self();
+	stack_t ss = { 0 };
+
 	/* What was pending for others is theirs; a child begins with nothing
 	 * pending. */
 	for (int i = 0; i < NOTES; i++)
-		atomic_store_explicit(&notes[i].state, NOTE_FREE,
-				      memory_order_relaxed);
-	atomic_store_explicit(&nprocess, 0, memory_order_relaxed);
-	lock_reset(&actions_lock);
+		if (state_of(&notes[i]) % NOTE_STATES)
+			atomic_store_explicit(&notes[i].state, NOTE_FREE,
+					      memory_order_relaxed);
+	atomic_store_explicit(&process_pending, 0, memory_order_relaxed);
+	atomic_store_explicit(&router_open, 0, memory_order_relaxed);
+	atomic_store_explicit(&sched.left_open, 0, memory_order_relaxed);
+	atomic_store_explicit(&sched.main_mask, me ? me->sigmask : 0,
+			      memory_order_relaxed);
+	main_tid = sys_getpid();
+	if (!me)
+		return;
+	atomic_store_explicit(&me->sigpending, 0, memory_order_relaxed);
+	/* A plain thread now, as far as the kernel is concerned. */
+	if (me->altstack.size) {
+		ss.ss_sp = me->altstack.low;
+		ss.ss_size = me->altstack.size;
+		sys_call(SYS_sigaltstack, &ss, NULL);
+	}
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* fault/signal.h - signals belong to coroutines.
  *
- * The kernel knows only workers. It delivers a signal to one of them; who ran
- * there at that moment takes it if it was in the program's code. In any other
- * case (inside the runtime, on a worker's own stack) the signal is put down as
- * pending with its siginfo, and the router, a kernel thread that sleeps
- * otherwise, finds a coroutine that does not block it, ends its wait and lets
- * it run the handler. A signal for a certain coroutine goes to it the same way. */
+ * The kernel knows main and the workers. What it delivers to a worker is sent on
+ * to main, unless main blocks it; else whoever ran there at that moment takes it
+ * if it was in the program's code. In any other case (inside the runtime, on a
+ * worker's own stack) the signal is put down as pending with its siginfo, for the
+ * coroutine that ran, or for the router, a kernel thread that sleeps otherwise:
+ * it finds a coroutine that does not block the signal, ends its wait and lets it
+ * run the handler. A signal for a certain coroutine goes to it the same way. */
 #ifndef COGO_FAULT_SIGNAL_H
 #define COGO_FAULT_SIGNAL_H
 
@@ -48,8 +49,8 @@ int signal_own(int sig, signal_own_fn fn, const char *taken);
  * on the kernel does as it does by default. */
 void signal_disown(int sig);
 
-/* Puts sig down for c (NULL: for the process) and sees to its delivery. 0, or
- * -EAGAIN when too many are pending. Any thread; not in a signal handler. */
+/* Puts sig down for c and sees to its delivery. 0, or -EAGAIN when too many are
+ * pending. Any thread; not in a signal handler. */
 int signal_post(struct coro *c, int sig, const siginfo_t *info);
 
 /* The mask of the caller. A coroutine's is its own and, while it runs, the
@@ -60,12 +61,25 @@ void signal_set_mask(struct coro *me, sigbits mask);
 /* Takes a pending signal of the set, the caller's or the process's, without
  * running anything: its number, or 0. */
 int signal_take(struct coro *me, sigbits set, siginfo_t *ret_info);
+/* From now on the caller waits for these, blocked or not: one that is put down
+ * ends its wait. 0: for none. */
+void signal_await(struct coro *me, sigbits set);
 /* What is pending for the caller, blocked or not. */
 sigbits signal_pending(struct coro *me);
 
 /* Runs the handlers of what is pending and not blocked. How many ran;
  * *ret_restart: whether all of them had SA_RESTART. Outside the runtime. */
 int signal_deliver(struct coro *me, bool *ret_restart);
+
+/* A handler was left by a jump, perhaps: what had been done for its sake is
+ * undone. Before the jump; outside the runtime. */
+void signal_jumped(struct coro *me);
+
+/* The coroutine that calls has blocked everything and will end: what was sent to
+ * it alone goes with it, what it had of the process's to somebody else. */
+void signal_end(struct coro *me);
+/* Main ends, and the process does not: nothing goes to it any more. */
+void signal_main_left(void);
 
 /* Gets c to look at what is pending for it: ends its wait, or stops the worker
  * it runs on for a moment. */

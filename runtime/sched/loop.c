@@ -98,14 +98,41 @@ void loop_arrive(struct coro *me)
 	}
 }
 
+void loop_mask_closes(uint64_t closed)
+{
+	uint64_t left = closed & atomic_load_explicit(&sched.main_mask,
+						      memory_order_relaxed);
+
+	if (likely(!(left & ~atomic_load_explicit(&sched.left_open,
+						  memory_order_relaxed))))
+		return;
+	/* seq_cst: what is open before the word. */
+	atomic_fetch_or_explicit(&sched.left_open, left, memory_order_seq_cst);
+	atomic_fetch_add_explicit(&sched.router_word, 1, memory_order_release);
+	sys_futex_wake(&sched.router_word, 1);
+}
+
 /* The kernel's mask is the coroutine's while it runs; most share one. */
 static void set_mask(struct worker *w, uint64_t mask)
 {
 	/* 32 and 33 are libc's and the runtime's: never blocked. */
 	if (likely(mask == w->kernel_mask))
 		return;
+	loop_mask_closes(mask & ~w->kernel_mask);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 	w->kernel_mask = mask;
+}
+
+/* Asleep, so away: a mask that lets in what main blocks would take from the
+ * kernel what perhaps nobody wants (fault/signal.c). */
+static void close_mask(struct worker *w)
+{
+	/* seq_cst: pairs with the exchange in main_mask_is. Either we see what
+	 * main blocks, or it sees that we are away. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(atomic_load_explicit(&sched.main_mask, memory_order_relaxed) &
+		     ~w->kernel_mask))
+		set_mask(w, ~((uint64_t)3 << 31));
 }
 
 void loop_switch(struct worker *w, struct coro *from, struct coro *to,
@@ -327,6 +354,7 @@ static void be_spare(struct worker *w)
 		ready_global(c);
 	wake_worker();
 	atomic_store_explicit(&w->away, true, memory_order_relaxed);
+	close_mask(w);
 	lock(&sched.lock);
 	w->next = sched.spare;
 	sched.spare = w;
@@ -394,8 +422,8 @@ static void go_idle(struct worker *w)
 	atomic_store_explicit(&w->idle, true, memory_order_relaxed);
 	atomic_fetch_add_explicit(&sched.nidle, 1, memory_order_relaxed);
 	unlock(&sched.lock);
-	/* seq_cst: pairs with the fence in ready.c's wake_worker (L3). */
-	atomic_thread_fence(memory_order_seq_cst);
+	/* Fences: pairs with the fence in ready.c's wake_worker (L3). */
+	close_mask(w);
 	if (loop_work_waits()) {
 		leave_idle(w);
 		return;

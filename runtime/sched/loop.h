@@ -12,7 +12,9 @@ void loop(struct worker *w);
 /* Picks between two looks at timers, descriptors and the queue for everybody. A
  * number of picks since the last and not every so manieth: a pick that found
  * nothing is counted too, so a certain number may never be met. */
+#ifndef LOOP_LOOK_AROUND	/* fewer where every order of steps is tried */
 #define LOOP_LOOK_AROUND 64
+#endif
 
 static inline bool loop_look_due(const struct worker *w)
 {
@@ -41,6 +43,11 @@ bool loop_take_slot(void);
  * may have been interrupted to run something, and we have taken it; so that one
  * is interrupted again. */
 void loop_look_at_descriptors(cogo_time now, struct coro_list *due);
+
+/* A kernel thread does not take these signals any more, for which a coroutine
+ * that it ran may still be waiting: somebody else shall take what main does not.
+ * Any thread, a signal handler. */
+void loop_mask_closes(uint64_t closed);
 
 /* Whether anything is ready to run. A guess. */
 bool loop_work_waits(void);

@@ -68,6 +68,11 @@ struct sched {
 	_Atomic cogo_time poller_deadline;
 	_Atomic cogo_time last_poll;
 
+	/* For fault/signal.c: what main blocks; what a coroutine may have left
+	 * open that main blocks; and where to say so, a futex. */
+	_Atomic uint64_t main_mask, left_open;
+	_Atomic uint32_t router_word;
+
 	struct lock lock CACHE_ALIGN;
 	struct worker *idle, *spare;	/* under lock */
 	struct coro_list global;	/* under lock */

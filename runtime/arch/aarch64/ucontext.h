@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
 #define ARCH_FP 29
@@ -38,14 +39,33 @@ static inline void arch_regs_from_ucontext(const ucontext_t *uc,
 				uc->uc_mcontext.regs[arch_reg_numbers[i]];
 }
 
+/* Those that wait, and that the kernel restarts. */
+static inline bool arch_is_restarted(uint64_t nr)
+{
+	switch (nr) {
+	case SYS_read: case SYS_readv: case SYS_pread64: case SYS_preadv:
+	case SYS_write: case SYS_writev: case SYS_pwrite64: case SYS_pwritev:
+	case SYS_accept: case SYS_accept4: case SYS_connect:
+	case SYS_sendto: case SYS_sendmsg: case SYS_sendmmsg:
+	case SYS_recvfrom: case SYS_recvmsg: case SYS_recvmmsg:
+	case SYS_openat: case SYS_ioctl: case SYS_flock: case SYS_fcntl:
+	case SYS_wait4: case SYS_waitid: case SYS_futex:
+	case SYS_mq_timedsend: case SYS_mq_timedreceive:
+	case SYS_splice: case SYS_tee: case SYS_sendfile: case SYS_vmsplice:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* The kernel has put the program counter back on the instruction, svc 0, and the
  * first argument back into x0. One that has not been made yet looks the same,
- * and fails in its stead. */
+ * and fails in its stead, as if the signal had come a moment later. */
 static inline void arch_fail_restart(ucontext_t *uc)
 {
 	const uint32_t *pc = (const uint32_t *)uc->uc_mcontext.pc;
 
-	if (*pc != 0xd4000001)
+	if (*pc != 0xd4000001 || !arch_is_restarted(uc->uc_mcontext.regs[8]))
 		return;
 	uc->uc_mcontext.pc += 4;
 	uc->uc_mcontext.regs[0] = (uint64_t)-EINTR;
