@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "inspect/census.h"
 #include "sched/loop.h"
+#include <errno.h>
 #include <string.h>
 
 /* Hand-offs that the monitor noticed and that last: how long the longest took
@@ -67,6 +68,7 @@ static COLD void compare(struct coro *me, const struct arch_regs *from)
 {
 	cogo_time lasted = census_since((uint64_t)me->since);
 	struct backtrace trace;
+	int saved = errno;	/* the call's, which has just ended */
 
 	if (lasted <= *(volatile cogo_time *)&longest.lasted)
 		return;
@@ -74,6 +76,7 @@ static COLD void compare(struct coro *me, const struct arch_regs *from)
 	me->bound++;
 	backtrace_walk(from, false, &me->stack, &trace);
 	me->bound--;
+	errno = saved;
 	lock(&stats_lock);
 	if (lasted > longest.lasted) {
 		longest.lasted = lasted;
