@@ -39,6 +39,7 @@
 #include "hook/log.h"
 #include "hook/process.h"
 #include "hook/real.h"
+#include "hook/setid.h"
 #include "hook/thread/kernel.h"
 #include "hook/thread/thread.h"
 #include "mem/slab.h"
@@ -213,6 +214,7 @@ static void before_fork(struct coro *me)
 	lock(&registered_lock);
 	mask_before = mask;
 	first_thread = sys_gettid() == sys_getpid();
+	process_fork_lock();
 	boot_before_fork();
 }
 
@@ -223,11 +225,13 @@ static void after_fork(struct coro *me, pid_t pid, bool libc_forked)
 	if (pid == 0) {
 		boot_after_fork_child(me, libc_forked);
 		process_fork_child();
+		setid_fork_child();
 		thread_fork_child(first_thread);
 		kernel_fork_child();
 		log_fork_child();
 	} else {
 		boot_after_fork_parent();
+		process_fork_unlock();
 	}
 	unlock(&registered_lock);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));

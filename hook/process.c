@@ -99,8 +99,19 @@ struct watch {
 static struct list watches;	/* under watches_lock */
 static struct lock watches_lock;
 
+void process_fork_lock(void)
+{
+	lock(&watches_lock);
+}
+
+void process_fork_unlock(void)
+{
+	unlock(&watches_lock);
+}
+
 void process_fork_child(void)
 {
+	process_fork_unlock();
 	list_for_each_safe(pos, tmp, &watches) {
 		struct watch *w = list_entry(pos, struct watch, link);
 

@@ -3,7 +3,9 @@
 #ifndef COGO_HOOK_PROCESS_H
 #define COGO_HOOK_PROCESS_H
 
-/* In the child of a fork: what its parent waits for is not its own. */
+/* Around a fork. What the parent waits for is not the child's own. */
+void process_fork_lock(void);
+void process_fork_unlock(void);
 void process_fork_child(void);
 
 #endif

@@ -29,6 +29,7 @@
 #include "hook/call.h"
 #include "hook/fork.h"
 #include "hook/real.h"
+#include "hook/setid.h"
 #include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
@@ -262,6 +263,13 @@ static long everywhere(long nr, long a, long b, long c)
 	if (me)
 		door_leave(me);
 	return r;
+}
+
+void setid_fork_child(void)
+{
+	/* A thread of the parent's may have been about to obey; one of ours
+	 * may have its number one day. */
+	atomic_store_explicit(&setid.to, 0, memory_order_relaxed);
 }
 
 /* libc's own while nothing of ours runs. */
