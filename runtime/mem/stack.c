@@ -45,6 +45,7 @@ static struct stack_pool pools[POOLS];	/* under pools_lock */
 static struct lock pools_lock;
 static _Atomic int guard_install;	/* 1 works, 0 does not */
 static _Atomic int warned;
+static bool locked;			/* under pools_lock */
 
 /* Whether a guard at a page keeps the kernel out, too: emulators say yes to any
  * advice and do nothing. It is asked to read an empty set of signals to block
@@ -122,7 +123,8 @@ struct stack_pool *stack_pool_for(size_t size, size_t guard)
 static int add_region(struct stack_pool *p)
 {
 	size_t slack = p->size >= TABLE_SPAN ? TABLE_SPAN : 0;
-	size_t want = p->region ? p->region : FIRST_REGION;
+	/* Of what is locked every page is there from the first moment. */
+	size_t want = locked ? p->size : p->region ? p->region : FIRST_REGION;
 	char *mem;
 
 	for (;; want /= 2) {
@@ -150,23 +152,33 @@ static int add_region(struct stack_pool *p)
 	return 0;
 }
 
+static long protect(char *low, size_t guard)
+{
+	long r = sys_call(SYS_mprotect, low, guard, PROT_NONE);
+
+	if (r == -ENOMEM && !warned++)
+		cogo_warn("no more guarded stacks: %s, so each costs two "
+			  "mappings, and vm.max_map_count is reached; raise it "
+			  "(sysctl -w vm.max_map_count=1000000)",
+			  locked ? "the program has locked its memory"
+				 : "this kernel has no MADV_GUARD_INSTALL");
+	return r;
+}
+
+/* Under pools_lock. */
 static int install_guard(char *low, size_t guard)
 {
-	long r;
+	long r = -EINVAL;
 
 	if (!guard)
 		return 0;
 	if (guard_install)
 		r = sys_call(SYS_madvise, low, guard, MADV_GUARD_INSTALL);
-	else
-		r = sys_call(SYS_mprotect, low, guard, PROT_NONE);
-	if (r == 0)
-		return 0;
-	if (!guard_install && r == -ENOMEM && !warned++)
-		cogo_warn("no more guarded stacks: this kernel has no "
-			  "MADV_GUARD_INSTALL, so each costs two mappings, and "
-			  "vm.max_map_count is reached; raise it (sysctl -w "
-			  "vm.max_map_count=1000000)");
+	/* Memory that is locked (mlockall) takes no marks. */
+	if (r == -EINVAL) {
+		locked = guard_install;
+		r = protect(low, guard);
+	}
 	return r == -ENOMEM ? -EAGAIN : (int)r;
 }
 
