@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* wait/fd.c - waiting for a descriptor. */
+/* wait/fd.c - waiting for a descriptor.
+ *
+ * Where the kernel has no room for one more registration (fs.epoll's limit, or
+ * memory), it is asked to wait itself, in a declared hand-off: a kernel thread
+ * more, but the program is none the wiser. */
 #include "wait/fd.h"
+#include "base/sys.h"
 #include "coro/self.h"
 #include "coro/wait.h"
+#include "sched/block.h"
 #include "sched/park.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <time.h>
+
+#define NSEC 1000000000
 
 bool fd_sample(struct fd_wait *w)
 {
@@ -29,6 +38,36 @@ static int result(enum wait_outcome how)
 	}
 }
 
+/* Whether another way of waiting may do where r came of registering. */
+static bool no_room(int r)
+{
+	return r < 0 && r != -EPERM && r != -EBADF;
+}
+
+static int wait_in_kernel(struct coro *me, const struct fd_wait *w,
+			  cogo_time deadline, enum why why)
+{
+	struct pollfd p = { .fd = w->fd,
+			    .events = w->dir == POLLER_IN ? POLLIN : POLLOUT };
+	struct timespec ts, *span = NULL;
+	cogo_time left;
+	long r;
+
+	if (deadline != COGO_FOREVER) {
+		left = deadline - sys_now();
+		if (left < 0)
+			left = 0;
+		ts = (struct timespec){ left / NSEC, left % NSEC };
+		span = &ts;
+	}
+	me->fd = w->asked;
+	block_enter(me, why);
+	r = arch_syscall_unless(&me->interrupt, SYS_ppoll,
+				(const long[6]){ (long)&p, 1, (long)span, 0, 8 });
+	block_exit(me);
+	return r > 0 ? 0 : r == 0 ? -ETIMEDOUT : (int)r;
+}
+
 int fd_wait(struct fd_wait *w, cogo_time deadline, enum why why)
 {
 	struct coro *me = self();
@@ -44,7 +83,11 @@ int fd_wait(struct fd_wait *w, cogo_time deadline, enum why why)
 	pw.ticket = wait_open(me);
 	r = poller_add(&pw, w->sample, w->sample);
 	if (r) {
-		park_cancel(me, pw.ticket);
+		how = park_cancel(me, pw.ticket);
+		if (how != WAIT_NONE)
+			return result(how);
+		if (no_room(r))
+			return wait_in_kernel(me, w, deadline, why);
 		return r > 0 ? 0 : r;
 	}
 	me->fd = w->asked;

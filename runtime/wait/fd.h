@@ -34,7 +34,7 @@ struct fd_wait {
 bool fd_sample(struct fd_wait *w);
 
 /* After a try in vain. 0: try again. -ETIMEDOUT, -EINTR, -ECANCELED, -EPERM
- * (cannot be waited for: always ready), or why it could not be registered. */
+ * (cannot be waited for: always ready), -EBADF. */
 int fd_wait(struct fd_wait *w, cogo_time deadline, enum why why);
 
 /* After the last try. */
