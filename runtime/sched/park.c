@@ -21,6 +21,7 @@
 #include "coro/self.h"
 #include "event/poller.h"
 #include "event/timer.h"
+#include "sched/block.h"
 #include "sched/loop.h"
 #include "sched/monitor.h"
 #include "sched/ready.h"
@@ -82,12 +83,12 @@ static void sleep_unbound(struct coro *me, uint64_t ticket, cogo_time deadline)
 
 	if (timed) {
 		if (timer_arm(me, me->worker->index, deadline, ticket, &first)) {
-			/* No memory for the heap: what can still be kept is the
-			 * promise not to sleep past the deadline. */
-			cogo_warn("no memory for a timer; a wait ends early");
-			if (wait_claim(me, ticket, WAIT_TIMED_OUT))
-				return;
-			timed = false;
+			/* No memory for the heap: the kernel keeps the time, of
+			 * a kernel thread that is lent for this wait. */
+			block_bind(me);
+			sleep_bound(me, ticket, deadline);
+			block_unbind(me);
+			return;
 		}
 		if (first)
 			tell_poller(deadline);
