@@ -89,23 +89,36 @@ static bool make_place(struct worker *w)
 	return true;
 }
 
+/* One that no kernel thread could be had for. Whoever walked the workers then
+ * may be looking at it yet, so it is kept for the next. */
+static _Atomic(struct worker *) unborn;
+
 int worker_add(bool slot, bool stuck)
 {
-	struct worker *w = sys_map(sizeof(*w));
+	struct worker *w = atomic_exchange_explicit(&unborn, NULL,
+						    memory_order_acq_rel);
 	int r;
 
 	if (!w)
+		w = sys_map(sizeof(*w));
+	if (!w)
 		return -ENOMEM;
 	atomic_store_explicit(&w->slot, slot, memory_order_relaxed);
-	if (!take_place(w) && !make_place(w)) {
-		sys_unmap(w, sizeof(*w));
-		return -EAGAIN;
-	}
+	r = -EAGAIN;
+	if (!take_place(w) && !make_place(w))
+		goto keep;
 	r = start(worker_main, w, stuck);
 	if (r == 0)
 		return 0;
-	/* Nobody runs it: it stays listed, with an empty queue and no slot. */
+	/* Its place is the next one's, or whoever asks again and again while no
+	 * thread is to be had would use them all up. */
+	atomic_store_explicit(&sched.workers[w->index], NULL,
+			      memory_order_release);
+	atomic_fetch_add_explicit(&sched.gone, 1, memory_order_relaxed);
+keep:
 	atomic_store_explicit(&w->slot, false, memory_order_relaxed);
+	/* release: the next finds it as we leave it. */
+	atomic_store_explicit(&unborn, w, memory_order_release);
 	return r;
 }
 
