@@ -44,25 +44,30 @@ static bool sample_all(const struct pollfd *fds, unsigned n, uint32_t *samples)
 	return all_dry;
 }
 
-static void note_dry(const struct pollfd *fds, unsigned n, const uint32_t *samples)
+/* What the kernel has answered: each direction that was asked for and is not
+ * ready has been tried in vain. */
+static void note(const struct pollfd *fds, unsigned n, const uint32_t *samples)
 {
-	for (unsigned i = 0; i < n; i++) {
-		if (fds[i].fd < 0)
-			continue;
-		if (fds[i].events & POLLIN)
-			poller_set_dry(fds[i].fd, POLLER_IN, samples[2 * i]);
-		if (fds[i].events & POLLOUT)
-			poller_set_dry(fds[i].fd, POLLER_OUT, samples[2 * i + 1]);
-	}
-}
+	static const struct {
+		int dir;
+		short bits;
+	} ways[] = {
+		{ POLLER_IN, POLLIN },
+		{ POLLER_OUT, POLLOUT },
+	};
 
-static void note_wet(const struct pollfd *fds, unsigned n)
-{
 	for (unsigned i = 0; i < n; i++) {
-		if (fds[i].fd < 0 || !fds[i].revents)
-			continue;
-		poller_set_wet(fds[i].fd, POLLER_IN);
-		poller_set_wet(fds[i].fd, POLLER_OUT);
+		const struct pollfd *f = &fds[i];
+
+		for (int k = 0; k < 2 && f->fd >= 0; k++) {
+			int dir = ways[k].dir;
+
+			if (f->revents & (ways[k].bits | POLLERR | POLLHUP |
+					  POLLNVAL))
+				poller_set_wet(f->fd, dir);
+			else if (f->events & ways[k].bits)
+				poller_set_dry(f->fd, dir, samples[2 * i + dir]);
+		}
 	}
 }
 
@@ -121,11 +126,10 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 		if (!sample_all(fds, n, room->samples) || deadline == 0) {
 			zero = (struct timespec){ 0, 0 };
 			r = sys_call(SYS_ppoll, fds, n, &zero, NULL, 8);
-			if (r > 0)
-				note_wet(fds, n);
+			if (r >= 0)
+				note(fds, n, room->samples);
 			if (r || deadline == 0)
 				return r;
-			note_dry(fds, n, room->samples);
 		}
 		e = fd_wait_many(fds, n, room->samples, room->waiters, deadline);
 		if (e == 0) {
