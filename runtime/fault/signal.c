@@ -1107,7 +1107,10 @@ void signal_jumped(struct coro *me)
 static void on_worker_thread(struct coro *me, const struct signal_action *act,
 			     int sig, siginfo_t *info, void *uctx)
 {
-	bool process = !sent_to_this_thread(sig, info);
+	/* A timer for one thread, and it has this kernel thread for it; the
+	 * process's own it takes as well as anybody. */
+	bool process = !sent_to_this_thread(sig, info) &&
+		       !(info->si_code == SI_TIMER && me->bound);
 	siginfo_t oldest;
 
 	if (process && main_takes(sig) &&
