@@ -59,6 +59,7 @@ static void *look_up_the_old_way(void *arg)
 	struct hostent host, *result = NULL;
 	struct servent serv, *service = NULL;
 	struct protoent *proto;
+	struct rpcent rpc, *program;
 	char buf[4096];
 	int err = 0;
 
@@ -80,6 +81,10 @@ static void *look_up_the_old_way(void *arg)
 		proto = getprotobynumber(6);
 		if (proto)
 			EXPECT_STR(proto->p_name, "tcp");
+		getrpcbynumber_r(100000, &rpc, buf, sizeof(buf), &program);
+		EXPECT(!program || strcmp(program->r_name, "portmapper") == 0);
+		getrpcbyname_r("portmapper", &rpc, buf, sizeof(buf), &program);
+		EXPECT(!program || program->r_number == 100000);
 	}
 	return arg;
 }

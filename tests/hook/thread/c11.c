@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* c11.c - threads as the C standard has them. */
+#include <dirent.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <threads.h>
@@ -49,6 +50,52 @@ static void detached_threads_end_by_themselves(void)
 		EXPECT_EQ(thrd_detach(t), thrd_success);
 	}
 	WAIT_UNTIL(atomic_load(&gone) == 100);
+}
+
+/* ---- very many ---- */
+
+static mtx_t gate;
+static atomic_int arrived;
+
+static int wait_at_gate(void *arg)
+{
+	atomic_fetch_add(&arrived, 1);
+	mtx_lock(&gate);
+	mtx_unlock(&gate);
+	return (int)(intptr_t)arg;
+}
+
+static int kernel_threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	int n = -2;
+
+	while (d && readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void many_that_wait_are_many_threads(void)
+{
+	enum { MANY = 300 };
+	thrd_t t[MANY];
+	int result, bad = 0;
+
+	EXPECT_EQ(mtx_init(&gate, mtx_plain), thrd_success);
+	EXPECT_EQ(mtx_lock(&gate), thrd_success);
+	for (intptr_t i = 0; i < MANY; i++)
+		if (!EXPECT_EQ(thrd_create(&t[i], wait_at_gate, (void *)-i),
+			       thrd_success))
+			return;
+	WAIT_UNTIL(atomic_load(&arrived) == MANY);
+	if (getenv("COGO_RUN"))
+		EXPECT(kernel_threads() < MANY / 4);
+	EXPECT_EQ(mtx_unlock(&gate), thrd_success);
+	for (int i = 0; i < MANY; i++)
+		bad += thrd_join(t[i], &result) != thrd_success || result != -i;
+	EXPECT_EQ(bad, 0);
+	mtx_destroy(&gate);
 }
 
 static thrd_t seen;
@@ -280,6 +327,7 @@ static const struct expect_case cases[] = {
 	CASE(join_gives_what_the_thread_returned_or_exited_with),
 	CASE_IN_MAIN(join_gives_what_the_thread_returned_or_exited_with),
 	CASE(detached_threads_end_by_themselves),
+	CASE(many_that_wait_are_many_threads),
 	CASE(a_thread_is_itself),
 	CASE(thrd_sleep_sleeps),
 	CASE(mutexes_are_what_they_were_made),
