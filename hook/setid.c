@@ -40,7 +40,6 @@
 
 #define LAST_TID	4194304
 #define LOOK_AGAIN	50000000	/* ns, at a thread that does not answer */
-#define SILENT_LOOKS	40
 
 static struct {
 	struct lock lock;
@@ -68,9 +67,21 @@ static void obey(void)
 	sys_futex_wake(&setid.done, 1);
 }
 
+/* libc tells the kernel of every thread's robust locks, and the kernel forgets
+ * them when the thread has ended. */
+static bool has_ended(int tid)
+{
+	void *head = NULL;
+	size_t size;
+
+	return sys_call(SYS_get_robust_list, tid, &head, &size) == 0 && !head;
+}
+
 /* A thread that will never answer: gone, or a first thread that has ended and
- * waits for the others. Without /proc the latter is told by its silence. */
-static bool is_gone(int tid, int looks)
+ * waits for the others. However long it is silent otherwise (it may wait for a
+ * child of vfork), its answer is waited for: it would keep what all others have
+ * given up. */
+static bool is_gone(int tid)
 {
 	char path[64], buf[512], *p;
 
@@ -78,7 +89,7 @@ static bool is_gone(int tid, int looks)
 		return true;
 	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
 	if (sys_read_file(path, buf, sizeof(buf)) <= 0)
-		return tid == sys_getpid() && looks > SILENT_LOOKS;
+		return tid == sys_getpid() && has_ended(tid);
 	p = strrchr(buf, ')');
 	return p && (p[2] == 'Z' || p[2] == 'X');
 }
@@ -92,11 +103,9 @@ static long command(int tid)
 	/* release: who finds itself named finds the call. */
 	atomic_store_explicit(&setid.to, to, memory_order_release);
 	sys_call(SYS_tgkill, sys_getpid(), tid, SIG_KICK);
-	for (int looks = 0; !atomic_load_explicit(&setid.done,
-						  memory_order_acquire);
-	     looks++) {
+	while (!atomic_load_explicit(&setid.done, memory_order_acquire)) {
 		sys_futex_wait(&setid.done, 0, sys_now() + LOOK_AGAIN);
-		if (is_gone(tid, looks) &&
+		if (is_gone(tid) &&
 		    atomic_compare_exchange_strong_explicit(
 			    &setid.to, &to, 0, memory_order_acq_rel,
 			    memory_order_relaxed))

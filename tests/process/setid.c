@@ -43,6 +43,8 @@ static bool all_tasks_say(int tasks, const char *line)
 		if (got <= 0)
 			continue;
 		text[got] = 0;
+		if (strstr(text, "State:\tZ"))
+			continue; /* the first thread, ended */
 		good = strstr(text, line) != NULL;
 		if (!good)
 			expect_say("task %s does not say: %s", e->d_name, line);
@@ -200,6 +202,88 @@ static void every_task_changes_after_a_chroot_too(void)
 		expect_child(drop_without_proc, NULL);
 }
 
+/* One thread cannot answer for now: it waits for its child of vfork. */
+static volatile int cannot_answer, has_dropped;
+static int release[2];
+
+static void *drop_meanwhile(void *arg)
+{
+	char dir[] = "/tmp/setid.XXXXXX";
+
+	WAIT_UNTIL(cannot_answer);
+	EXPECT(mkdtemp(dir) != NULL);
+	EXPECT_OK(chroot(dir));
+	drop_everything();
+	has_dropped = 1;
+	return arg;
+}
+
+static void *release_in_the_end(void *arg)
+{
+	WAIT_UNTIL(cannot_answer);
+	for (int i = 0; i < 60; i++)
+		nap_us(100000);
+	EXPECT_EQ(has_dropped, 0);
+	EXPECT_EQ(write(release[1], "r", 1), 1);
+	return arg;
+}
+
+static void drop_while_one_cannot_answer(void *arg)
+{
+	int tasks = open_tasks();
+	pthread_t t[2];
+	pid_t pid;
+	char c;
+
+	(void)arg;
+	EXPECT_OK(pipe(release));
+	t[0] = start(drop_meanwhile, NULL);
+	t[1] = start(release_in_the_end, NULL);
+	pid = vfork();
+	if (pid == 0) {
+		cannot_answer = 1;
+		rawsys(SYS_read, release[0], (long)&c, 1);
+		_exit(0);
+	}
+	finish(t[0]);
+	finish(t[1]);
+	for (size_t i = 0; i < 3; i++)
+		EXPECT(all_tasks_say(tasks, dropped[i]));
+	EXPECT_EQ(status_of(pid), 0);
+}
+
+static void a_thread_that_cannot_answer_for_long_is_waited_for(void)
+{
+	if (is_root())
+		expect_child(drop_while_one_cannot_answer, NULL);
+}
+
+/* The first thread is no more, and there is no way to look it up. */
+static void *outlive_main(void *arg)
+{
+	int tasks = open_tasks();
+
+	settle();	/* for it to end, or nearly */
+	cannot_answer = 1;
+	drop_meanwhile(arg);
+	for (size_t i = 0; i < 3; i++)
+		EXPECT(all_tasks_say(tasks, dropped[i]));
+	_exit(expect_now.case_failed ? 1 : 0);
+}
+
+static void drop_after_main(void *arg)
+{
+	(void)arg;
+	start(outlive_main, NULL);
+	pthread_exit(NULL);
+}
+
+static void a_first_thread_that_has_ended_is_not_waited_for(void)
+{
+	if (is_root())
+		expect_child(drop_after_main, NULL);
+}
+
 static volatile int churning;
 
 static void *come_and_go(void *arg)
@@ -318,6 +402,9 @@ static const struct expect_case cases[] = {
 	CASE(every_task_changes_whatever_it_is_doing),
 	CASE_IN_MAIN(every_task_changes_whatever_it_is_doing),
 	CASE(every_task_changes_after_a_chroot_too),
+	CASE(a_thread_that_cannot_answer_for_long_is_waited_for),
+	CASE(a_first_thread_that_has_ended_is_not_waited_for),
+	CASE_IN_MAIN(a_first_thread_that_has_ended_is_not_waited_for),
 	CASE(new_threads_are_who_their_process_is),
 	CASE(initgroups_sets_what_a_user_is_in),
 	CASE(what_is_one_threads_stays_one_threads),
