@@ -29,12 +29,20 @@ void log_fork_child(void)
 	turn = (struct mutex){ 0 };
 }
 
-/* %m is what errno was when syslog was called: what runs while we wait puts it
- * back. Waiting for the lock is no cancellation point, as it is none in libc. */
+/* Asks for errno's address anew: see coro/self.h. */
+static NOINLINE void put_back(int error)
+{
+	errno = error;
+}
+
+/* %m is what errno was when syslog was called, and where coroutines share their
+ * worker's it may be another's after a wait. The wait is no cancellation point,
+ * as it is none in libc. */
 static struct coro *enter(bool cancels)
 {
 	struct coro *me = gate_coro();
 	uint32_t since = 0;
+	int before = errno;
 
 	if (!me)
 		return NULL;
@@ -46,6 +54,7 @@ static struct coro *enter(bool cancels)
 			locks_interrupted(me);
 	block_enter(me, WHY_WRITE);
 	door_leave(me);
+	put_back(before);
 	return me;
 }
 
