@@ -178,7 +178,7 @@ int poller_add(struct poller_waiter *w, uint32_t sample_in, uint32_t sample_out)
 	w->revents = 0;
 	w->sure = false;
 	if (!p)
-		return -ENOMEM;
+		return w->fd < 0 ? -EBADF : -ENOMEM;
 	lock(&p->lock);
 	if (!p->armed) {
 		uint64_t data = (uint64_t)p->generation << 32 | (uint32_t)w->fd;
