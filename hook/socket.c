@@ -6,6 +6,8 @@
 #include "hook/real.h"
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -509,6 +511,36 @@ HOOKED int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
 	return accept4(fd, addr, len, 0);
 }
 
+/* EINTR says that the connection is being made all the same, and its program
+ * will wait for the socket to be writable, which one that was never told to
+ * connect is at once. */
+static bool never_begun(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return sys_call(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &info, &len) ==
+		       0 && info.tcpi_state == TCP_CLOSE;
+}
+
+static long connect_asleep(struct coro *me, int fd, const long args[6])
+{
+	/* With SO_SNDTIMEO the kernel would not make it again. */
+	bool restart = fdtab_timeout(fd, POLLER_OUT) == COGO_FOREVER;
+	long r, e;
+
+	for (;;) {
+		block_enter(me, WHY_CONNECT);
+		r = gate_call(me, SYS_connect, args);
+		block_exit(me);
+		if (r != -EINTR)
+			return r;
+		e = gate_interrupted(me, restart);
+		if (e == -GATE_CANCELED || (e && !never_begun(fd)))
+			return e;
+	}
+}
+
 /* connect knows no "not this time" either. A socket that is ours alone is
  * lent a send timeout of one tick: connect then returns EINPROGRESS, and the
  * rest of the wait costs no kernel thread. */
@@ -516,7 +548,6 @@ static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
 			 socklen_t len)
 {
 	static const struct timeval tick = { 0, 1 };
-	const long args[6] = { fd, (long)addr, len };
 	struct fd_wait w = FD_WAIT(fd, POLLER_OUT);
 	struct timeval before;
 	socklen_t size = sizeof(before);
@@ -528,16 +559,17 @@ static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
 	if (before.tv_sec || before.tv_usec)
 		until = sys_now() + before.tv_sec * 1000000000ll +
 			before.tv_usec * 1000ll;
-	do {
-		sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &tick,
-			 sizeof(tick));
-		block_enter(me, WHY_CONNECT);
-		r = gate_call(me, SYS_connect, args);
-		block_exit(me);
-		sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before,
-			 sizeof(before));
-	} while (r == -EINTR &&
-		 (r = gate_interrupted(me, until == COGO_FOREVER)) == 0);
+	sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof(tick));
+	/* It takes a tick, so nothing needs to break it off; and what has come
+	 * up before must not, or the connection would never have been begun. */
+	block_enter(me, WHY_CONNECT);
+	r = sys_call(SYS_connect, fd, addr, len);
+	block_exit(me);
+	sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before,
+		 sizeof(before));
+	/* Broken off, it goes on just as it does when the time is up. */
+	if (r == -EINTR)
+		r = -EINPROGRESS;
 	if (r != -EINPROGRESS)
 		return r;
 	for (;;) {
@@ -583,10 +615,9 @@ HOOKED int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 		   is_stream(fd)) {
 		r = connect_ours(me, fd, sa, len);
 	} else {
-		/* With SO_SNDTIMEO the kernel would not make it again. */
-		r = gate_sleep(me, WHY_CONNECT,
-			       fdtab_timeout(fd, POLLER_OUT) == COGO_FOREVER,
-			       SYS_connect, fd, (long)sa, len);
+		const long args[6] = { fd, (long)sa, len };
+
+		r = connect_asleep(me, fd, args);
 	}
 	door_leave(me);
 	return (int)gate_return(r);
