@@ -83,7 +83,7 @@ class Refused(unittest.TestCase):
         self.probe('floors threads', 'sigaltstack', 'ENOMEM', forever=True)
 
     def test_no_action_of_a_signal_is_set(self):
-        self.probe('floors threads signals', 'rt_sigaction', 'EINVAL', forever=True)
+        self.probe('floors threads', 'rt_sigaction', 'EINVAL', forever=True)
 
     def test_no_processors_are_told(self):
         self.probe('threads', 'sched_getaffinity', 'EINVAL', forever=True)
