@@ -17,7 +17,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -40,6 +42,51 @@ struct sized_mask {
 	size_t size;
 };
 
+/* The kernel's sets of signals are eight bytes long, libc's more. */
+
+static bool read_set(const void *kernels, long size, sigset_t *ret)
+{
+	if (size != 8 || gate_bad_pointer(kernels))
+		return false;
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret, kernels, 8);
+	return true;
+}
+
+static long bad_set(long size)
+{
+	return gate_errno(size == 8 ? -EFAULT : -EINVAL);
+}
+
+static long change_mask(int how, const void *to, void *ret_from, long size)
+{
+	sigset_t set, before;
+
+	if (size != 8 || (to && !read_set(to, size, &set)))
+		return bad_set(size);
+	if (sigprocmask(how, to ? &set : NULL, &before))
+		return -1;
+	if (ret_from)
+		memcpy(ret_from, &before, 8);
+	return 0;
+}
+
+static long suspend(const void *mask, long size)
+{
+	sigset_t set;
+
+	return read_set(mask, size, &set) ? sigsuspend(&set) : bad_set(size);
+}
+
+static long wait_for_signal(const void *of, siginfo_t *info,
+			    const struct timespec *span, long size)
+{
+	sigset_t set;
+
+	return read_set(of, size, &set) ? sigtimedwait(&set, info, span)
+					: bad_set(size);
+}
+
 static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 {
 	*ret_known = true;
@@ -56,6 +103,18 @@ static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 		return pread((int)a[0], (void *)a[1], (size_t)a[2], a[3]);
 	case SYS_pwrite64:
 		return pwrite((int)a[0], (const void *)a[1], (size_t)a[2], a[3]);
+	case SYS_preadv:
+		return preadv((int)a[0], (const struct iovec *)a[1], (int)a[2],
+			      a[3]);
+	case SYS_pwritev:
+		return pwritev((int)a[0], (const struct iovec *)a[1], (int)a[2],
+			       a[3]);
+	case SYS_preadv2:
+		return preadv2((int)a[0], (const struct iovec *)a[1], (int)a[2],
+			       a[3], (int)a[5]);
+	case SYS_pwritev2:
+		return pwritev2((int)a[0], (const struct iovec *)a[1], (int)a[2],
+				a[3], (int)a[5]);
 	case SYS_close:
 		return close((int)a[0]);
 	case SYS_dup:
@@ -105,6 +164,27 @@ static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 	case SYS_splice:
 		return splice((int)a[0], (off_t *)a[1], (int)a[2], (off_t *)a[3],
 			      (size_t)a[4], (unsigned)a[5]);
+	case SYS_tee:
+		return tee((int)a[0], (int)a[1], (size_t)a[2], (unsigned)a[3]);
+	case SYS_vmsplice:
+		return vmsplice((int)a[0], (const struct iovec *)a[1],
+				(size_t)a[2], (unsigned)a[3]);
+	case SYS_copy_file_range:
+		return copy_file_range((int)a[0], (off_t *)a[1], (int)a[2],
+				       (off_t *)a[3], (size_t)a[4],
+				       (unsigned)a[5]);
+	case SYS_recvmmsg:
+		return recvmmsg((int)a[0], (struct mmsghdr *)a[1],
+				(unsigned)a[2], (int)a[3],
+				(struct timespec *)a[4]);
+	case SYS_sendmmsg:
+		return sendmmsg((int)a[0], (struct mmsghdr *)a[1],
+				(unsigned)a[2], (int)a[3]);
+	case SYS_setsockopt:
+		return setsockopt((int)a[0], (int)a[1], (int)a[2],
+				  (const void *)a[3], (socklen_t)a[4]);
+	case SYS_ioctl:
+		return ioctl((int)a[0], (unsigned long)a[1], a[2]);
 #ifdef SYS_poll
 	case SYS_poll:
 		return poll((struct pollfd *)a[0], (nfds_t)a[1], (int)a[2]);
@@ -150,6 +230,16 @@ static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 	case SYS_pause:
 		return pause();
 #endif
+	case SYS_rt_sigprocmask:
+		return change_mask((int)a[0], (const void *)a[1], (void *)a[2],
+				   a[3]);
+	case SYS_rt_sigsuspend:
+		return suspend((const void *)a[0], a[1]);
+	case SYS_rt_sigtimedwait:
+		return wait_for_signal((const void *)a[0], (siginfo_t *)a[1],
+				       (const struct timespec *)a[2], a[3]);
+	case SYS_sigaltstack:
+		return sigaltstack((const stack_t *)a[0], (stack_t *)a[1]);
 	case SYS_wait4:
 		return wait4((pid_t)a[0], (int *)a[1], (int)a[2],
 			     (struct rusage *)a[3]);
@@ -212,6 +302,9 @@ static bool may_sleep(long nr)
 	case SYS_flock:
 	case SYS_fsync:
 	case SYS_fdatasync:
+	case SYS_msync:
+	case SYS_sync:
+	case SYS_syncfs:
 	case SYS_msgrcv:
 	case SYS_msgsnd:
 	case SYS_semtimedop:
@@ -221,7 +314,6 @@ static bool may_sleep(long nr)
 	case SYS_waitid:
 	case SYS_io_getevents:
 	case SYS_getrandom:
-	case SYS_rt_sigtimedwait:
 		return true;
 	default:
 		return false;
