@@ -104,17 +104,21 @@ static bool has_line(const FILE *f, size_t most)
 	return n && (n >= most || memchr(f->_IO_read_ptr, '\n', n));
 }
 
-/* call, by the stream's owner; enough: it will not need the kernel. */
+static void let_go(FILE **f)
+{
+	if (*f)
+		funlockfile(*f);
+}
+
+/* call, by the stream's owner; enough: it will not need the kernel. A thread
+ * that is cancelled inside lets go, too. */
 #define WITH_STREAM(f, why, enough, call) __extension__ ({	\
-	struct coro *me_ = gate_coro();				\
-	__typeof__(call) r_;					\
+	FILE *held_ __attribute__((cleanup(let_go))) =		\
+		gate_coro() ? (f) : NULL;			\
 								\
-	if (me_)						\
-		flockfile(f);					\
-	r_ = WITHOUT_LOCK(f, why, enough, call);		\
-	if (me_)						\
-		funlockfile(f);					\
-	r_;							\
+	if (held_)						\
+		flockfile(held_);				\
+	WITHOUT_LOCK(f, why, enough, call);			\
 })
 
 #define WITHOUT_LOCK(f, why, enough, call) __extension__ ({	\

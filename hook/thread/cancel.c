@@ -167,6 +167,17 @@ HOOKED void pthread_exit(void *result)
 	__builtin_unreachable();
 }
 
+/* Who waits for its end reminds it, once there is something to be reminded of:
+ * see until_reminder. In the runtime, if the caller has a door. */
+static void tell_joiner(struct thread *t)
+{
+	struct coro *joiner = atomic_load_explicit(&t->joiner,
+						   memory_order_acquire);
+
+	if (joiner)
+		signal_kick(joiner);
+}
+
 HOOKED int pthread_cancel(pthread_t handle)
 {
 	struct thread *t = thread_find(handle);
@@ -190,6 +201,7 @@ HOOKED int pthread_cancel(pthread_t handle)
 	if (!(before & CANCEL_DISABLED)) {
 		if (me)
 			door_enter(me);
+		tell_joiner(t);
 		signal_kick(t->coro);
 		if (me)
 			door_leave(me);
@@ -236,6 +248,11 @@ HOOKED int pthread_setcancelstate(int state, int *old)
 	if (state != PTHREAD_CANCEL_ENABLE && state != PTHREAD_CANCEL_DISABLE)
 		return EINVAL;
 	was = switch_bit(t->coro, CANCEL_DISABLED, state == PTHREAD_CANCEL_DISABLE);
+	if (was && cancel_wanted(t->coro)) {
+		door_enter(t->coro);
+		tell_joiner(t);
+		door_leave(t->coro);
+	}
 	if (old)
 		*old = was ? PTHREAD_CANCEL_DISABLE : PTHREAD_CANCEL_ENABLE;
 	return 0;

@@ -98,6 +98,11 @@ void locks_interrupted(struct coro *me)
 	/* As in gate_interrupted, with every door open. */
 	me->in_runtime = 0;
 	signal_deliver(me, &restart);
+	/* But one that is to end at any moment does, here too. */
+	if (cancel_wanted(me) &&
+	    (atomic_load_explicit(&me->cancel, memory_order_relaxed) &
+	     CANCEL_ASYNC))
+		cancel_act(me);
 	me->in_runtime = doors;
 }
 

@@ -43,6 +43,8 @@
 
 #define NSEC 1000000000ll
 #define DEFAULT_STACK ((size_t)8 << 20)
+#define FIRST_PAUSE 10000000	/* ns */
+#define LAST_PAUSE NSEC
 
 static struct slab threads = SLAB_INIT(struct thread, free);
 
@@ -406,9 +408,24 @@ static bool waits_for(struct thread *t, struct coro *me)
 	       t->coro;
 }
 
+/* Inside libc a thread is found by a request only while it waits there: one that
+ * comes just before goes unheard. Who joins a thread that shall end waits for
+ * that, and reminds it now and then. */
+static cogo_time until_reminder(struct thread *t, cogo_time pause,
+				cogo_time deadline)
+{
+	cogo_time then;
+
+	if (!cancel_wanted(t->coro))
+		return deadline;
+	then = sys_now() + pause;
+	return then < deadline ? then : deadline;
+}
+
 static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 {
 	struct thread *t = thread_find(handle);
+	cogo_time until, pause = FIRST_PAUSE;
 	struct coro *me, *nobody = NULL;
 	struct lot_bucket *b;
 	int r = 0;
@@ -449,11 +466,18 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 			lot_unlock(b);
 			break;
 		}
-		r = lot_park(b, &t->life, 1, deadline, WHY_JOIN);
+		until = until_reminder(t, pause, deadline);
+		r = lot_park(b, &t->life, 1, until, WHY_JOIN);
 		if (r == 0)
 			break;
 		/* Joinable by another again, before a cancellation may act. */
 		atomic_store_explicit(&t->joiner, NULL, memory_order_release);
+		if (r == -ETIMEDOUT && until != deadline) {
+			signal_kick(t->coro);
+			if (pause < LAST_PAUSE)
+				pause *= 2;
+			continue;
+		}
 		if (r == -ETIMEDOUT) {
 			r = ETIMEDOUT;
 			goto out;

@@ -46,6 +46,7 @@
 #include "coro/wait.h"
 #include "fault/door.h"
 #include "fault/overflow.h"
+#include "mem/tls.h"
 #include "sched/block.h"
 #include "sched/loop.h"
 #include "sched/ready.h"
@@ -850,11 +851,51 @@ int signal_deliver(struct coro *me, bool *ret_restart)
 	return (int)(me->handled - ran);
 }
 
+/* Between block_enter and block_exit, and outside the runtime. */
+static bool sleeps_in_kernel(const struct coro *me)
+{
+	return !me->bound &&
+	       atomic_load_explicit(&me->asleep.pc, memory_order_relaxed);
+}
+
+static bool is_canceled(const struct coro *me)
+{
+	return (atomic_load_explicit(&me->cancel, memory_order_relaxed) &
+		(CANCEL_WANTED | CANCEL_DISABLED | CANCEL_EXITING)) ==
+	       CANCEL_WANTED;
+}
+
+/* Wherever it is: it has asked for that, or it waits inside libc in a call that
+ * is a cancellation point there, which libc marks in the same way. */
+static bool ends_here(const struct coro *me)
+{
+	return cancel_act && is_canceled(me) &&
+	       ((atomic_load_explicit(&me->cancel, memory_order_relaxed) &
+		 CANCEL_ASYNC) || (me->tp && tls_in_libcs_point(me->tp)));
+}
+
+/* Not coming back: its mask, and the kick, are let in again. */
+static void cancel_now(struct coro *me, sigbits mask)
+{
+	bool asleep = sleeps_in_kernel(me);
+
+	me->in_runtime = 1;
+	if (asleep)
+		block_exit(me);
+	if (me->worker)
+		adopt_mask(me, mask);
+	kernel_mask(SIG_SETMASK, mask & ALL_SIGNALS, NULL);
+	me->in_runtime = 0;
+	cancel_act(me);
+}
+
 void door_deliver(struct coro *me)
 {
 	bool restart;
 
 	signal_deliver(me, &restart);
+	if (ends_here(me))
+		cancel_now(me, me->sigmask);
 }
 
 /* Ends c's wait, if it is in one, and queues it. Locks of the scheduler: not
@@ -980,13 +1021,6 @@ static void put_off(struct coro *me, int sig, siginfo_t *info, bool process,
 	 * not queued by us. */
 	if (wait_claim_any(me, WAIT_INTERRUPTED))
 		ready(me);
-}
-
-/* Between block_enter and block_exit, and outside the runtime. */
-static bool sleeps_in_kernel(const struct coro *me)
-{
-	return !me->bound &&
-	       atomic_load_explicit(&me->asleep.pc, memory_order_relaxed);
 }
 
 /* While a handler runs on main others get what it blocks, as always; the
@@ -1191,26 +1225,6 @@ void signal_run_kick(void)
 		act();
 }
 
-static bool is_canceled(const struct coro *me)
-{
-	return (atomic_load_explicit(&me->cancel, memory_order_relaxed) &
-		(CANCEL_WANTED | CANCEL_DISABLED | CANCEL_EXITING)) ==
-	       CANCEL_WANTED;
-}
-
-/* Not coming back: its mask, and the kick, are let in again. */
-static void cancel_now(struct coro *me, sigbits mask, bool asleep)
-{
-	me->in_runtime = 1;
-	if (asleep)
-		block_exit(me);
-	if (me->worker)
-		adopt_mask(me, mask);
-	kernel_mask(SIG_SETMASK, mask & ALL_SIGNALS, NULL);
-	me->in_runtime = 0;
-	cancel_act(me);
-}
-
 static void kicked_thread(struct coro *me)
 {
 	bool restart;
@@ -1218,16 +1232,14 @@ static void kicked_thread(struct coro *me)
 	if (me->in_runtime)
 		return;
 	signal_deliver_thread(me, &restart);
-	if (cancel_act &&
-	    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==
-		    (CANCEL_WANTED | CANCEL_ASYNC))
-		cancel_now(me, me->sigmask, false);
+	if (ends_here(me))
+		cancel_now(me, me->sigmask);
 }
 
 static void kicked_coroutine(struct coro *me, void *uctx)
 {
-	bool asleep = sleeps_in_kernel(me), hard;
 	sigbits blocked;
+	bool hard;
 
 	if (me->in_runtime)
 		return;		/* its door is about to be left */
@@ -1242,12 +1254,10 @@ static void kicked_coroutine(struct coro *me, void *uctx)
 		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
 	/* The kernel restarts the call that the kick interrupted, which a
 	 * handler may not want, nor who asks for a cancellation. */
-	if (hard || (asleep && is_canceled(me)))
+	if (hard || (sleeps_in_kernel(me) && is_canceled(me)))
 		arch_fail_restart(uctx);
-	if (cancel_act &&
-	    atomic_load_explicit(&me->cancel, memory_order_relaxed) ==
-		    (CANCEL_WANTED | CANCEL_ASYNC))
-		cancel_now(me, mask_in(uctx), asleep);
+	if (ends_here(me))
+		cancel_now(me, mask_in(uctx));
 }
 
 /* Somebody wants this kernel thread's attention. */

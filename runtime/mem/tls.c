@@ -73,6 +73,7 @@ static struct {
 	long rseq;		/* of the rseq area from the thread pointer, 0: none */
 	uint32_t rseq_size;	/* 0: nobody is registered */
 	struct db_member tid, list, specific, policy, priority;
+	struct db_member cancel;	/* not everywhere: bits are 0 then */
 	long resolver;		/* libc's pointer, from the thread pointer */
 	_Atomic uintptr_t resolver_state;	/* where it leads, from the
 						 * descriptor; 0: unknown */
@@ -153,6 +154,7 @@ static const char *look_up(void)
 	    !find_member("_thread_db_pthread_schedparam_sched_priority",
 			 &tls.priority))
 		return "libc does not export its descriptors for debuggers";
+	find_member("_thread_db_pthread_cancelhandling", &tls.cancel);
 	static_info(&tls.size, &tls.align);
 	if (tls.align < 64)
 		tls.align = 64;
@@ -410,6 +412,14 @@ void tls_set_tid(uintptr_t tp, int tid)
 int tls_tid(uintptr_t tp)
 {
 	return *(int32_t *)(thread_of(tp) + tls.tid.offset);
+}
+
+bool tls_in_libcs_point(uintptr_t tp)
+{
+	/* CANCELTYPE, which for a coroutine nobody else sets: see hook/thread. */
+	return tls.cancel.bits &&
+	       __atomic_load_n((int *)(thread_of(tp) + tls.cancel.offset),
+			       __ATOMIC_RELAXED) & 2;
 }
 
 void tls_free_specific(uintptr_t tp)

@@ -44,6 +44,11 @@ void tls_call_destructors(void);
 void tls_set_tid(uintptr_t tp, int tid);
 int tls_tid(uintptr_t tp);
 
+/* Whether libc is inside a call that is a cancellation point, and would let
+ * itself be unwound from there: so it marks the thread until it is back. Always
+ * false where libc (from 2.41 on) does not. */
+bool tls_in_libcs_point(uintptr_t tp);
+
 /* pthread keys beyond the first 32 live in blocks of their own; free them. */
 void tls_free_specific(uintptr_t tp);
 

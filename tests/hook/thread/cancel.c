@@ -11,6 +11,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio_ext.h>
 #include <sys/epoll.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -287,6 +288,33 @@ static void by_mq_receive(void)
 	mq_receive(posix_queue, bytes, 64, NULL);
 }
 
+/* No point that POSIX insists on, but they wait like the others. */
+static FILE *empty_stream_of_libcs, *full_stream_of_libcs;
+
+static void by_fgets(void)
+{
+	fgets(bytes, 64, empty_stream_of_libcs);
+}
+
+static void by_fread(void)
+{
+	fread(bytes, 1, 64, empty_stream_of_libcs);
+}
+
+static void by_getline(void)
+{
+	char *line = NULL;
+	size_t room = 0;
+
+	getline(&line, &room, empty_stream_of_libcs);
+}
+
+static void by_fprintf(void)
+{
+	fprintf(full_stream_of_libcs, "%s", "more");
+	fflush(full_stream_of_libcs);
+}
+
 static void by_testcancel(void)
 {
 	for (;;) {
@@ -334,6 +362,10 @@ static const struct point {
 	{"fcntl F_OFD_SETLKW", by_setlkw},
 	{"msgrcv", by_msgrcv},
 	{"mq_receive", by_mq_receive},
+	{"fgets", by_fgets},
+	{"fread", by_fread},
+	{"getline", by_getline},
+	{"fprintf", by_fprintf},
 	{"pthread_testcancel", by_testcancel},
 };
 #define POINTS (sizeof(points) / sizeof(points[0]))
@@ -368,6 +400,9 @@ static bool set_up(void)
 	EXPECT_OK(bind(listener, (struct sockaddr *)&name, sizeof(sa_family_t)));
 	EXPECT_OK(listen(listener, 0));
 
+	EXPECT(empty_stream_of_libcs = fdopen(empty_pipe[0], "r"));
+	EXPECT(full_stream_of_libcs = fdopen(full_pipe[1], "w"));
+
 	empty_epoll = epoll_create1(0);
 	EXPECT_OK(message_queue = msgget(IPC_PRIVATE, 0600));
 	snprintf(bytes, 64, "/cancel.%d", (int)getpid());
@@ -398,6 +433,7 @@ static void take_down(void)
 	kill(child, SIGKILL);
 	status_of(child);
 	msgctl(message_queue, IPC_RMID, NULL);
+	__fpurge(full_stream_of_libcs); /* or exit would wait to write it */
 	sem_post(&tell_endless);
 	finish(endless);
 }
@@ -425,7 +461,8 @@ struct victim {
 	const struct point *point;
 	sem_t may_enter;
 	bool wait_to_enter;
-	int state;
+	bool robust; /* holds this meanwhile */
+	pthread_mutex_t mutex;
 	atomic_bool begun;
 	atomic_int cleaned;
 	atomic_bool returned;
@@ -438,6 +475,16 @@ static void note_cleaned(void *arg)
 	atomic_fetch_add(&v->cleaned, 1);
 }
 
+static void lock_robust(pthread_mutex_t *m)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	EXPECT_EQ(pthread_mutex_init(m, &attr), 0);
+	EXPECT_EQ(pthread_mutex_lock(m), 0);
+}
+
 static void *wait_at_point(void *arg)
 {
 	struct victim *v = arg;
@@ -447,6 +494,8 @@ static void *wait_at_point(void *arg)
 	sigaddset(&set, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	if (v->robust)
+		lock_robust(&v->mutex);
 	atomic_store(&v->begun, true);
 	if (v->wait_to_enter)
 		sem_wait(&v->may_enter);
@@ -460,7 +509,7 @@ static void *wait_at_point(void *arg)
 
 /* One that does not end is left where it is, so that the rest of the table is
  * tried too. */
-static void cancel_at(const struct point *point, bool before)
+static void cancel_at(const struct point *point, bool before, bool robust)
 {
 	struct victim *v = calloc(1, sizeof(*v));
 	struct timespec due;
@@ -471,6 +520,7 @@ static void cancel_at(const struct point *point, bool before)
 	fill_listener(point->call == by_connect);
 	v->point = point;
 	v->wait_to_enter = before;
+	v->robust = robust;
 	sem_init(&v->may_enter, 0, 0);
 	t = start(wait_at_point, v);
 	WAIT_UNTIL(atomic_load(&v->begun));
@@ -502,7 +552,7 @@ static void every_point_ends_a_thread_that_waits_there(void)
 	if (!set_up())
 		return;
 	for (size_t i = 0; i < POINTS; i++)
-		cancel_at(&points[i], false);
+		cancel_at(&points[i], false, false);
 	fill_listener(false);
 	take_down();
 }
@@ -512,8 +562,81 @@ static void every_point_ends_a_thread_that_comes_with_the_request(void)
 	if (!set_up())
 		return;
 	for (size_t i = 0; i < POINTS; i++)
-		cancel_at(&points[i], true);
+		cancel_at(&points[i], true, false);
 	fill_listener(false);
+	take_down();
+}
+
+static void a_robust_mutex_keeps_nobody_from_being_cancelled(void)
+{
+	if (!set_up())
+		return;
+	for (size_t i = 0; i < POINTS; i++)
+		cancel_at(&points[i], false, true);
+	fill_listener(false);
+	take_down();
+}
+
+/* The request comes at any moment: before the call, on the way into it, in it. */
+static void *enter_and_wait(void *arg)
+{
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	((const struct point *)arg)->call();
+	return NULL;
+}
+
+static void no_request_is_lost_wherever_it_falls(void)
+{
+	if (!set_up())
+		return;
+	for (size_t i = 0; i < POINTS; i++) {
+		expect_enter(points[i].name);
+		fill_listener(points[i].call == by_connect);
+		for (int k = 0; k < 100; k++) {
+			pthread_t t = start(enter_and_wait, (void *)&points[i]);
+
+			for (int n = 0; n < k % 4; n++)
+				sched_yield();
+			for (volatile int n = 0; n < k * 50; n++)
+				;
+			EXPECT_EQ(pthread_cancel(t), 0);
+			EXPECT(finish(t) == PTHREAD_CANCELED);
+		}
+	}
+	fill_listener(false);
+	take_down();
+}
+
+static int count_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 4096; fd++)
+		n += fcntl(fd, F_GETFD) != -1;
+	return n;
+}
+
+static void a_cancelled_wait_leaves_no_descriptor_behind(void)
+{
+	int before = 0;
+
+	if (!set_up())
+		return;
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < POINTS; i++)
+			/* which makes one of its own */
+			if (points[i].call != by_connect)
+				cancel_at(&points[i], false, false);
+		if (round == 0)
+			before = count_descriptors();
+	}
+	EXPECT_EQ(count_descriptors(), before);
+	/* and what a cancelled wait waited for can be waited for again */
+	kill(child, SIGKILL);
+	EXPECT_EQ(status_of(child), SIGKILL);
+	child = fork();
+	if (child == 0)
+		_exit(0);
 	take_down();
 }
 
@@ -752,6 +875,28 @@ static void an_asynchronous_thread_ends_while_it_computes(void)
 	EXPECT(finish(t) == PTHREAD_CANCELED);
 }
 
+static void *yield_for_ever(void *arg)
+{
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	for (;;)
+		sched_yield(); /* no point of its own */
+	return arg;
+}
+
+static void an_asynchronous_thread_ends_wherever_it_is(void)
+{
+	for (int i = 0; i < 200; i++) {
+		pthread_t t = start(yield_for_ever, NULL);
+
+		for (int k = 0; k < i % 5; k++)
+			sched_yield();
+		for (volatile int n = 0; n < i * 50; n++)
+			;
+		EXPECT_EQ(pthread_cancel(t), 0);
+		EXPECT(finish(t) == PTHREAD_CANCELED);
+	}
+}
+
 static void *cancel_oneself_at_once(void *arg)
 {
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
@@ -951,6 +1096,9 @@ static void a_signal_to_a_cancelled_waiter_reaches_the_other(void)
 static const struct expect_case cases[] = {
 	CASE(every_point_ends_a_thread_that_waits_there),
 	CASE(every_point_ends_a_thread_that_comes_with_the_request),
+	CASE(a_robust_mutex_keeps_nobody_from_being_cancelled),
+	CASE(no_request_is_lost_wherever_it_falls),
+	CASE(a_cancelled_wait_leaves_no_descriptor_behind),
 	CASE(who_has_disabled_it_waits_on_and_ends_later),
 	CASE(waiting_for_a_lock_is_not_a_cancellation_point),
 	CASE(cleanups_run_last_first_and_may_wait),
@@ -958,6 +1106,7 @@ static const struct expect_case cases[] = {
 	CASE(cancelling_who_has_ended_changes_nothing),
 	CASE(who_cancels_itself_ends_at_the_next_point),
 	CASE(an_asynchronous_thread_ends_while_it_computes),
+	CASE(an_asynchronous_thread_ends_wherever_it_is),
 	CASE(an_asynchronous_thread_cancels_itself_at_once),
 	CASE(a_joined_thread_outlives_its_cancelled_joiner),
 	CASE(a_detached_thread_can_be_cancelled),
