@@ -416,7 +416,36 @@ static int wait_for(struct coro *me, sigbits set, siginfo_t *info,
 	} while (r == -EINTR && (r = gate_interrupted(me, restart)) == 0);
 	signal_await(me, 0);
 	door_leave(me);
+	/* As libc has it. */
+	if (r > 0 && info->si_code == SI_TKILL)
+		info->si_code = SI_USER;
 	return (int)r;
+}
+
+/* A kernel thread's. It may have been told of a signal of the process's by the
+ * router, which knows more of it than the kernel. */
+static int wait_as_thread(const sigset_t *set, siginfo_t *info,
+			  const struct timespec *timeout)
+{
+	struct coro *me = self();
+	siginfo_t story;
+	int r = 0;
+
+	if (!me || !gate_threads())
+		return REAL(sigtimedwait)(set, info, timeout);
+	signal_await(me, bits_of(set));
+	r = signal_take(me, bits_of(set), info);
+	if (r == 0)
+		r = REAL(sigtimedwait)(set, info, timeout);
+	signal_await(me, 0);
+	if (r > 0 && info->si_code == SI_USER && info->si_pid == sys_getpid()) {
+		story = *info;
+		story.si_code = SI_TKILL;
+		signal_story(me, r, &story);
+		if (story.si_code != SI_TKILL)
+			*info = story;
+	}
+	return r;
 }
 
 HOOKED int sigtimedwait(const sigset_t *set, siginfo_t *info,
@@ -427,7 +456,7 @@ HOOKED int sigtimedwait(const sigset_t *set, siginfo_t *info,
 	siginfo_t scratch;
 
 	if (!me)
-		return REAL(sigtimedwait)(set, info, timeout);
+		return wait_as_thread(set, info ? info : &scratch, timeout);
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 ||
 		    timeout->tv_nsec >= NSEC)
@@ -444,7 +473,7 @@ HOOKED int sigwaitinfo(const sigset_t *set, siginfo_t *info)
 	siginfo_t scratch;
 
 	if (!me)
-		return REAL(sigwaitinfo)(set, info);
+		return wait_as_thread(set, info ? info : &scratch, NULL);
 	return (int)gate_return(wait_for(me, bits_of(set), info ? info : &scratch,
 					 COGO_FOREVER, false));
 }
@@ -455,8 +484,15 @@ HOOKED int sigwait(const sigset_t *set, int *sig)
 	siginfo_t info;
 	int r;
 
-	if (!me)
-		return REAL(sigwait)(set, sig);
+	if (!me) {
+		do
+			r = wait_as_thread(set, &info, NULL);
+		while (r < 0 && errno == EINTR);
+		if (r < 0)
+			return errno;
+		*sig = r;
+		return 0;
+	}
 	r = wait_for(me, bits_of(set), &info, COGO_FOREVER, true);
 	if (r == -GATE_CANCELED)
 		cancel_act(me);

@@ -92,6 +92,8 @@ static struct {
 static _Atomic sigbits have_handler;
 
 static int main_tid;			/* the process's first thread */
+static _Atomic sigbits main_now;	/* what it blocks at this moment */
+static struct coro for_main;		/* what is on its way there: a name only */
 static _Atomic sigbits router_open;	/* what the router's mask lets in */
 static _Atomic uint32_t router_passed;	/* the word it has acted upon */
 static _Atomic(void (*)(void)) kick_act;
@@ -389,17 +391,50 @@ sigbits signal_pending(struct coro *me)
 
 static bool main_takes(int sig)
 {
-	return main_tid && !(atomic_load_explicit(&sched.main_mask,
-						  memory_order_relaxed) &
-			     SIGBIT(sig));
+	return main_tid &&
+	       !(atomic_load_explicit(&main_now, memory_order_relaxed) &
+		 SIGBIT(sig));
 }
 
+/* With its story, as far as the kernel lets one thread tell another. */
 static int to_kernel_thread(int tid, int sig, const siginfo_t *info)
 {
 	siginfo_t copy = *info;
+	int r = (int)sys_call(SYS_rt_tgsigqueueinfo, sys_getpid(), tid, sig,
+			      &copy);
 
-	return (int)sys_call(SYS_rt_tgsigqueueinfo, sys_getpid(), tid, sig,
-			     &copy);
+	return r == -EPERM ? (int)sys_call(SYS_tgkill, sys_getpid(), tid, sig)
+			   : r;
+}
+
+/* The kernel delivers it there, and so ends main's waits or restarts them; the
+ * story, which it would not take from us, follows in a note. */
+static bool to_main(int sig, const siginfo_t *info)
+{
+	siginfo_t back;
+	bool process;
+
+	switch (add_pending(&for_main, sig, info, true)) {
+	case REFUSED:
+		return false;
+	case WAS_THERE:
+		return true;
+	}
+	if (sys_call(SYS_tgkill, sys_getpid(), main_tid, sig) == 0)
+		return true;
+	return !take_one(&for_main, sig, &back, &process);
+}
+
+void signal_story(struct coro *me, int sig, siginfo_t *info)
+{
+	siginfo_t real;
+	bool process;
+
+	if (me && me->tid == main_tid && info->si_code == SI_TKILL &&
+	    atomic_load_explicit(&for_main.sigpending, memory_order_seq_cst) &
+		    SIGBIT(sig) &&
+	    take_one(&for_main, sig, &real, &process))
+		*info = real;
 }
 
 /* Workers that are asleep with a mask that lets in what main has blocked just
@@ -420,6 +455,7 @@ static void close_sleepers(sigbits mask)
 
 static void main_mask_is(sigbits mask)
 {
+	atomic_store_explicit(&main_now, mask, memory_order_relaxed);
 	/* seq_cst: a worker that goes to sleep says so, and looks here then. */
 	sigbits before = atomic_exchange_explicit(&sched.main_mask, mask,
 						  memory_order_seq_cst);
@@ -461,6 +497,29 @@ static void adopt_mask(struct coro *me, sigbits mask)
 	w->kernel_mask = mask;
 }
 
+/* Those of the process that nobody wanted until now. */
+static void claim_unwanted(struct coro *me, sigbits mask)
+{
+	siginfo_t info;
+	bool process;
+	int sig;
+
+	while ((sig = take(NULL, ~mask, &info, &process))) {
+		if (me->kind != CORO_KIND_CORO)
+			to_kernel_thread(sys_gettid(), sig, &info);
+		else if (add_pending(me, sig, &info, true) == REFUSED)
+			sys_call(SYS_kill, sys_getpid(), sig);
+	}
+}
+
+/* A handler is about to be left, for a mask that may let in what nobody wanted
+ * while it ran. */
+static void offer_unwanted(sigbits mask)
+{
+	if (atomic_load_explicit(&process_pending, memory_order_seq_cst) & ~mask)
+		poke_router();
+}
+
 /* G4: a signal that the router lets in because a coroutine does, when that one
  * does so no longer. */
 static void tell_router(sigbits closed)
@@ -490,11 +549,13 @@ void signal_set_mask(struct coro *me, sigbits mask)
 	if (is_main(me))
 		main_mask_is(mask);
 	kernel_mask(SIG_SETMASK, mask, NULL);
-	if (me->kind != CORO_KIND_CORO || !me->worker)
-		return;
-	adopt_mask(me, mask);
+	if (me->kind == CORO_KIND_CORO && me->worker)
+		adopt_mask(me, mask);
 	/* Fences: G1, the mask before what is pending. */
 	tell_router(closed);
+	claim_unwanted(me, mask);
+	if (me->kind != CORO_KIND_CORO || !me->worker)
+		return;
 	if (!deliverable(me))
 		return;
 	atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
@@ -810,6 +871,8 @@ static bool run_pending(struct coro *me, sigbits blocked, void *uctx)
 static void resume_mask(struct coro *me, const void *uctx)
 {
 	adopt_mask(me, mask_in(uctx));
+	/* seq_cst: G1, the mask before what is pending. */
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 static int signal_deliver_thread(struct coro *me, bool *ret_restart)
@@ -977,9 +1040,9 @@ static void refuse(struct coro *me, int sig, const siginfo_t *info, bool process
 	set_mask_in(uctx, mask_in(uctx) | SIGBIT(sig));
 	if (me->worker)
 		me->worker->kernel_mask |= SIGBIT(sig);
-	if (process)
-		sys_call(SYS_rt_sigqueueinfo, sys_getpid(), sig, &copy);
-	else
+	if (process && sys_call(SYS_rt_sigqueueinfo, sys_getpid(), sig, &copy))
+		sys_call(SYS_kill, sys_getpid(), sig);
+	else if (!process)
 		to_kernel_thread(sys_gettid(), sig, info);
 }
 
@@ -1023,14 +1086,13 @@ static void put_off(struct coro *me, int sig, siginfo_t *info, bool process,
 		ready(me);
 }
 
-/* While a handler runs on main others get what it blocks, as always; the
- * sleepers need not hear of it. */
+/* While a handler runs on main others get what it blocks; the sleepers need not
+ * hear of it. */
 static void show_for_a_while(struct coro *me, sigbits mask)
 {
 	me->sigmask = mask;
 	if (is_main(me))
-		atomic_store_explicit(&sched.main_mask, mask,
-				      memory_order_relaxed);
+		atomic_store_explicit(&main_now, mask, memory_order_relaxed);
 }
 
 /* The kernel has set the mask for the handler and will restore it; me's own
@@ -1055,6 +1117,7 @@ static void call_as_thread(struct coro *me, const struct signal_action *act,
 	show_for_a_while(me, now);
 	call_it(&c);
 	show_for_a_while(me, before);
+	offer_unwanted(before);
 }
 
 /* The same on a worker. The handler may park. */
@@ -1075,6 +1138,7 @@ static void call_as_coroutine(struct coro *me, const struct signal_action *act,
 	call_it(&c);
 	kernel_mask(SIG_BLOCK, SIGBIT(SIG_KICK), NULL);
 	resume_mask(me, uctx);
+	offer_unwanted(me->sigmask);
 	/* What came meanwhile, when the kernel has restored the mask. */
 	if (deliverable(me)) {
 		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
@@ -1147,8 +1211,7 @@ static void on_worker_thread(struct coro *me, const struct signal_action *act,
 		       !(info->si_code == SI_TIMER && me->bound);
 	siginfo_t oldest;
 
-	if (process && main_takes(sig) &&
-	    to_kernel_thread(main_tid, sig, info) == 0)
+	if (process && main_takes(sig) && to_main(sig, info))
 		return;
 	if (me->kind == CORO_KIND_ROOT) {
 		/* libc, on a worker's own stack, means itself. */
@@ -1200,6 +1263,8 @@ static void wrapper(int sig, siginfo_t *info, void *uctx)
 		on_worker_thread(me, &act, sig, info, uctx);
 		return;
 	}
+	if (me && !me->vforked)
+		signal_story(me, sig, info);
 	if (me && !me->vforked && me->in_runtime) {
 		put_off(me, sig, info, false, uctx);
 		errno = saved;
@@ -1250,8 +1315,13 @@ static void kicked_coroutine(struct coro *me, void *uctx)
 	 * for a moment here and there, or waits under another mask. */
 	hard = run_pending(me, blocked, uctx);
 	resume_mask(me, uctx);
-	if (deliverable(me))
+	offer_unwanted(me->sigmask);
+	if (deliverable(me)) {
 		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+		/* Not before the next door if it is libc that blocks it. */
+		if (deliverable(me) & ~blocked)
+			kick_thread(me->worker->tid);
+	}
 	/* The kernel restarts the call that the kick interrupted, which a
 	 * handler may not want, nor who asks for a cancellation. */
 	if (hard || (sleeps_in_kernel(me) && is_canceled(me)))
@@ -1300,6 +1370,7 @@ void signal_on_cancel(void (*act)(struct coro *me))
 
 struct choice {
 	sigbits bit;
+	struct coro *waits;	/* for it, though it blocks it */
 	struct coro *parked, *running;
 };
 
@@ -1309,13 +1380,17 @@ static long consider(struct coro *c, void *arg)
 	uint32_t s = atomic_load_explicit(&c->state, memory_order_acquire);
 
 	if (c->kind == CORO_KIND_ROOT || s == CORO_FREE || s == CORO_DONE ||
-	    s == CORO_NEW || (c->sigmask & ch->bit))
+	    s == CORO_NEW)
 		return 0;
-	if (s == CORO_PARKED) {
-		ch->parked = c;
+	if (atomic_load_explicit(&c->sigwaits, memory_order_relaxed) & ch->bit) {
+		ch->waits = c;
 		return 1;
 	}
-	if (!ch->running)
+	if (c->sigmask & ch->bit)
+		return 0;
+	if (s == CORO_PARKED)
+		ch->parked = c;
+	else
 		ch->running = c;
 	return 0;
 }
@@ -1326,7 +1401,7 @@ static bool is_open(int sig)
 	struct choice ch = { .bit = SIGBIT(sig) };
 
 	coro_each(consider, &ch);
-	return ch.parked || ch.running;
+	return ch.waits || ch.parked || ch.running;
 }
 
 /* Those without a handler only while somebody lets them in (G4): he shows his
@@ -1357,34 +1432,64 @@ static void open_router(sigbits open)
 	atomic_store_explicit(&router_open, open, memory_order_release);
 }
 
-/* Gives a signal of the process to somebody who does not block it. */
-static void route(int sig, siginfo_t *info)
+/* Gives a signal of the process to somebody who does not block it. False: it is
+ * nobody's, or that of one who waits for it and shall fetch it. */
+static bool route(int sig, siginfo_t *info, struct coro **ret_waits)
 {
 	struct choice ch = { .bit = SIGBIT(sig) };
 	struct coro *c;
 
-	if (main_takes(sig) && to_kernel_thread(main_tid, sig, info) == 0)
-		return;
+	if (main_takes(sig) && to_main(sig, info))
+		return true;
 	coro_each(consider, &ch);
-	c = ch.parked ? ch.parked : ch.running;
-	if (c && post(c, sig, info, true) == 0)
-		return;
-	/* Blocked by all: the kernel keeps it, until one waits for it or lets it
-	 * in. We are no such one. */
-	atomic_fetch_and_explicit(&sched.left_open, ~SIGBIT(sig),
-				  memory_order_seq_cst);
-	open_router(atomic_load_explicit(&router_open, memory_order_relaxed) &
-		    ~SIGBIT(sig));
-	sys_call(SYS_rt_sigqueueinfo, sys_getpid(), sig, info);
+	*ret_waits = NULL;
+	c = ch.waits ? ch.waits : ch.parked ? ch.parked : ch.running;
+	if (!c)
+		return false;
+	if (is_main(c))
+		return to_main(sig, info);
+	if (ch.waits && c->kind == CORO_KIND_CORO) {
+		*ret_waits = c;
+		return false;
+	}
+	return post(c, sig, info, true) == 0;
+}
+
+/* What has come to us. What nobody wants stays pending until one waits for it or
+ * lets it in; any more of it the kernel shall keep. */
+static void route_all(void)
+{
+	struct coro *waits;
+	sigbits left = 0;
+	siginfo_t info;
+	bool process;
+	int sig;
+
+	while ((sig = take(NULL, ~left, &info, &process))) {
+		if (route(sig, &info, &waits))
+			continue;
+		left |= SIGBIT(sig);
+		add_pending(NULL, sig, &info, true);
+		if (waits) {
+			signal_kick(waits);
+			continue;
+		}
+		atomic_fetch_and_explicit(&sched.left_open, ~SIGBIT(sig),
+					  memory_order_seq_cst);
+		open_router(atomic_load_explicit(&router_open,
+						 memory_order_relaxed) &
+			    ~SIGBIT(sig));
+		/* Somebody may have let it in, or waited for it, while it was not
+		 * to be seen. */
+		if (main_takes(sig) || is_open(sig))
+			left &= ~SIGBIT(sig);
+	}
 }
 
 static void *router(void *arg UNUSED)
 {
 	struct coro *me = coro_adopt(CORO_KIND_ROOT);
-	siginfo_t info;
 	uint32_t seen;
-	bool process;
-	int sig;
 
 	if (!me)
 		cogo_throw("no memory for the one who routes signals");
@@ -1398,8 +1503,7 @@ static void *router(void *arg UNUSED)
 			    ~FAULTS & ALL_SIGNALS);
 		/* release: pairs with the acquire in wait_for_router. */
 		atomic_store_explicit(&router_passed, seen, memory_order_release);
-		while ((sig = take(NULL, ~(sigbits)0, &info, &process)))
-			route(sig, &info);
+		route_all();
 		sys_futex_wait(&sched.router_word, seen, COGO_FOREVER);
 	}
 	return NULL;
@@ -1429,8 +1533,7 @@ int signal_start(void)
 
 		main_tid = first ? sys_getpid() : 0;
 		if (first)
-			atomic_store_explicit(&sched.main_mask, first->sigmask,
-					      memory_order_relaxed);
+			main_mask_is(first->sigmask);
 	}
 	return worker_start_thread(router, NULL);
 }
@@ -1447,10 +1550,10 @@ void signal_fork_child(void)
 			atomic_store_explicit(&notes[i].state, NOTE_FREE,
 					      memory_order_relaxed);
 	atomic_store_explicit(&process_pending, 0, memory_order_relaxed);
+	atomic_store_explicit(&for_main.sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&router_open, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.left_open, 0, memory_order_relaxed);
-	atomic_store_explicit(&sched.main_mask, me ? me->sigmask : 0,
-			      memory_order_relaxed);
+	main_mask_is(me ? me->sigmask : 0);
 	main_tid = sys_getpid();
 	if (!me)
 		return;

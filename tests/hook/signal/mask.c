@@ -228,6 +228,250 @@ static void what_is_sent_to_the_process_reaches_who_does_not_block_it(void)
 	expect_child(one_of_many_does_not_block, NULL);
 }
 
+/* ---- main ---- */
+
+static int told[2];
+static atomic_int elsewhere;
+static pthread_t first;
+
+static void tell(int sig)
+{
+	int kept = errno;
+
+	if (!pthread_equal(pthread_self(), first))
+		atomic_fetch_add(&elsewhere, 1);
+	if (write(told[1], &sig, 1) == 1)
+		atomic_fetch_add(&handled, 1);
+	errno = kept;
+}
+
+static void *pass_on(void *arg)
+{
+	int *fd = arg;
+	char c;
+
+	while (!atomic_load(&may_end))
+		if (read(fd[0], &c, 1) == 1 && write(fd[1], &c, 1) != 1)
+			break;
+	return arg;
+}
+
+static void *compute(void *arg)
+{
+	while (!atomic_load(&may_end)) {
+		for (volatile int i = 0; i < 3000000;)
+			i = i + 1;
+		nap_us(500);
+	}
+	return arg;
+}
+
+/* Sends one after another, each when main has seen the last. */
+static void send_to(pid_t pid, int times, int seen)
+{
+	char c;
+
+	for (int i = 0; i < times; i++)
+		if (kill(pid, SIGUSR2) || read(seen, &c, 1) != 1)
+			_exit(1);
+	_exit(0);
+}
+
+/* Others do not block it either, and have their hands full. */
+static void what_is_sent_to_the_process_goes_to_main_if_it_does_not_block_it(void)
+{
+	static int ring[8][2][2], ends[8][2][2];
+	pthread_t t[8][2], burn[3];
+	int seen[2], times = 2000;
+	pid_t pid;
+	char c = 0;
+
+	first = pthread_self();
+	atomic_store(&handled, 0);
+	atomic_store(&elsewhere, 0);
+	atomic_store(&may_end, false);
+	EXPECT_OK(pipe(told));
+	EXPECT_OK(pipe(seen));
+	handle_by(SIGUSR2, tell, SA_RESTART, 0);
+	for (int i = 0; i < 8; i++) {
+		EXPECT_OK(pipe(ring[i][0]));
+		EXPECT_OK(pipe(ring[i][1]));
+		for (int k = 0; k < 2; k++) {
+			ends[i][k][0] = ring[i][k][0];
+			ends[i][k][1] = ring[i][!k][1];
+			t[i][k] = start(pass_on, ends[i][k]);
+		}
+		EXPECT_EQ(write(ring[i][0][1], "x", 1), 1);
+	}
+	for (int i = 0; i < 3; i++)
+		burn[i] = start(compute, NULL);
+	pid = fork();
+	if (pid == 0) {
+		alarm(100);
+		close(seen[1]);
+		send_to(getppid(), times, seen[0]);
+	}
+	for (int i = 0; i < times; i++) {
+		while (read(told[0], &c, 1) != 1)
+			EXPECT_EQ(errno, EINTR);
+		EXPECT_EQ(write(seen[1], &c, 1), 1);
+	}
+	EXPECT_EQ(status_of(pid), 0);
+	EXPECT_EQ(atomic_load(&handled), times);
+	EXPECT_EQ(atomic_load(&elsewhere), 0);
+	atomic_store(&may_end, true);
+	for (int i = 0; i < 8; i++)
+		for (int k = 0; k < 2; k++)
+			close(ring[i][k][1]);
+	for (int i = 0; i < 8; i++)
+		for (int k = 0; k < 2; k++) {
+			finish(t[i][k]);
+			close(ring[i][k][0]);
+		}
+	for (int i = 0; i < 3; i++)
+		finish(burn[i]);
+	signal(SIGUSR2, SIG_DFL);
+	close(seen[0]);
+	close(seen[1]);
+	close(told[0]);
+	close(told[1]);
+}
+
+/* ---- nobody runs who wants it ---- */
+
+static void *pause_for(void *arg)
+{
+	sigset_t mask;
+
+	sigfillset(&mask);
+	sigdelset(&mask, SIGUSR1);
+	atomic_store(&ready, true);
+	sigsuspend(&mask);
+	return arg;
+}
+
+/* One lets it in and pauses; all the others, who run, and main do not. */
+static void one_pauses_and_others_run(void *arg)
+{
+	pthread_t one, others[4];
+	sigset_t all;
+
+	(void)arg;
+	sigfillset(&all);
+	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
+	handle_by(SIGUSR1, handle, 0, 0);
+	atomic_store(&handled, 0);
+	atomic_store(&may_end, false);
+	for (int i = 0; i < 4; i++)
+		others[i] = start(sleep_blocked, NULL);
+	for (int i = 1; i <= 20; i++) {
+		atomic_store(&ready, false);
+		one = start(pause_for, NULL);
+		WAIT_UNTIL(atomic_load(&ready));
+		settle();
+		EXPECT_OK(kill(getpid(), SIGUSR1));
+		finish(one);
+		EXPECT_EQ(atomic_load(&handled), i);
+		EXPECT(pthread_equal(handled_by, one));
+	}
+	atomic_store(&may_end, true);
+	for (int i = 0; i < 4; i++)
+		finish(others[i]);
+}
+
+static void one_that_pauses_gets_what_all_others_block(void)
+{
+	expect_child(one_pauses_and_others_run, NULL);
+}
+
+static void *pause_open(void *arg)
+{
+	sigset_t mask;
+
+	sigfillset(&mask);
+	sigdelset(&mask, SIGTERM);
+	atomic_store(&ready, true);
+	sigsuspend(&mask);
+	return arg;
+}
+
+/* And the default is done though it only pauses. */
+static void a_pausing_thread_lets_the_default_in(void)
+{
+	pid_t pid = fork();
+	sigset_t all;
+	pthread_t t;
+
+	if (pid == 0) {
+		alarm(100);
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, NULL);
+		atomic_store(&ready, false);
+		atomic_store(&may_end, false);
+		start(sleep_blocked, NULL);
+		t = start(pause_open, NULL);
+		WAIT_UNTIL(atomic_load(&ready));
+		settle();
+		kill(getpid(), SIGTERM);
+		finish(t);
+		_exit(1);
+	}
+	EXPECT_EQ(status_of(pid), SIGTERM);
+}
+
+/* Blocked first by one thread after the other, each in its own time: what they
+ * let in before is nobody's now, and waits for the one who waits for it. */
+static void *block_and_sleep(void *arg)
+{
+	sigset_t all;
+
+	nap_us(100);
+	sigfillset(&all);
+	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
+	atomic_fetch_add((atomic_int *)arg, 1);
+	while (!atomic_load(&may_end))
+		nap_us(1000);
+	return arg;
+}
+
+static void *wait_for_term(void *arg)
+{
+	sigset_t set = set_of(SIGTERM);
+	int sig = 0;
+
+	EXPECT_EQ(sigwait(&set, &sig), 0);
+	EXPECT_EQ(sig, SIGTERM);
+	return arg;
+}
+
+static void all_come_to_block_it(void *arg)
+{
+	pthread_t t[6], waiter;
+	atomic_int blocking = 0;
+	sigset_t all;
+
+	(void)arg;
+	atomic_store(&may_end, false);
+	for (int i = 0; i < 6; i++)
+		t[i] = start(block_and_sleep, &blocking);
+	sigfillset(&all);
+	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
+	WAIT_UNTIL(atomic_load(&blocking) == 6);
+	waiter = start(wait_for_term, &blocking);
+	settle();
+	EXPECT_OK(kill(getpid(), SIGTERM));
+	EXPECT(finish(waiter) == &blocking);
+	atomic_store(&may_end, true);
+	for (int i = 0; i < 6; i++)
+		finish(t[i]);
+}
+
+static void what_all_have_come_to_block_can_be_waited_for(void)
+{
+	for (int i = 0; i < 5; i++)
+		expect_child(all_come_to_block_it, NULL);
+}
+
 /* ---- while a handler runs ---- */
 
 static atomic_int depth, deepest, raised;
@@ -401,6 +645,10 @@ static const struct expect_case cases[] = {
 	CASE_IN_MAIN(what_all_block_waits_for_the_first_that_does_not),
 	CASE(what_is_sent_to_the_process_reaches_who_does_not_block_it),
 	CASE_IN_MAIN(what_is_sent_to_the_process_reaches_who_does_not_block_it),
+	CASE_IN_MAIN(what_is_sent_to_the_process_goes_to_main_if_it_does_not_block_it),
+	CASE(one_that_pauses_gets_what_all_others_block),
+	CASE(a_pausing_thread_lets_the_default_in),
+	CASE(what_all_have_come_to_block_can_be_waited_for),
 	CASE_IN_MAIN(a_handler_blocks_its_signal_and_what_it_asked_for),
 	CASE(it_does_so_in_any_thread),
 	CASE(jumping_out_of_a_handler_restores_the_mask),
