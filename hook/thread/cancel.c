@@ -87,11 +87,27 @@ static struct thread *mine(void)
 	return me ? me->thread : NULL;
 }
 
-/* Old-style handlers, which libc's own code and old binaries push. */
+/* What libc's own functions have pushed, which do so past us: sem_wait, say, to
+ * be counted among the waiters no more. Its list is in the descriptor, and a
+ * buffer of ours at its head tells where it begins and sets where it shall. */
+static void run_libcs(uintptr_t below)
+{
+	struct _pthread_cleanup_buffer head, *b;
+
+	REAL(_pthread_cleanup_push)(&head, NULL, NULL);
+	while ((b = head.__prev) && (uintptr_t)b < below) {
+		head.__prev = b->__prev;
+		b->__routine(b->__arg);
+	}
+	REAL(_pthread_cleanup_pop)(&head, 0);
+}
+
+/* Old-style handlers, of old binaries. */
 static void run_old(struct thread *t, uintptr_t below)
 {
 	struct _pthread_cleanup_buffer *b;
 
+	run_libcs(below);
 	while ((b = t->old_cleanups) && (uintptr_t)b < below) {
 		t->old_cleanups = b->__prev;
 		b->__routine(b->__arg);

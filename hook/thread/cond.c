@@ -87,10 +87,16 @@ static int wait_ours(pthread_cond_t *c, pthread_mutex_t *m,
 	return -r;
 }
 
+static void leave(struct kernel_call *k)
+{
+	kernel_leave(k, 0);
+}
+
+/* A cancellation point inside libc, which may not come back. */
 static int wait_libcs(pthread_cond_t *c, pthread_mutex_t *m,
 		      const struct locks_until *u, bool own_clock)
 {
-	struct kernel_call k;
+	struct kernel_call k __attribute__((cleanup(leave)));
 	int r;
 
 	kernel_enter(&k);
@@ -100,7 +106,6 @@ static int wait_libcs(pthread_cond_t *c, pthread_mutex_t *m,
 		r = REAL(pthread_cond_timedwait)(c, m, u->abstime);
 	else
 		r = REAL(pthread_cond_clockwait)(c, m, u->clock, u->abstime);
-	kernel_leave(&k, 0);
 	return r;
 }
 

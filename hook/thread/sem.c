@@ -24,10 +24,17 @@ static inline bool is_ours(const sem_t *s)
 	return likely(((const uint32_t *)s)[2] == 0) && locks_ours();
 }
 
-/* A handler that runs there may park, so the wait keeps its kernel thread. */
+static void leave(struct coro **me)
+{
+	if (*me)
+		unbind_for_kernel(*me);
+}
+
+/* A handler that runs there may park, so the wait keeps its kernel thread. A
+ * cancellation point inside libc, which may not come back. */
 static int wait_libcs(sem_t *s, const struct locks_until *u)
 {
-	struct coro *me = self();
+	struct coro *me __attribute__((cleanup(leave))) = self();
 	int r;
 
 	if (me)
@@ -38,8 +45,6 @@ static int wait_libcs(sem_t *s, const struct locks_until *u)
 		r = REAL(sem_timedwait)(s, u->abstime);
 	else
 		r = REAL(sem_clockwait)(s, u->clock, u->abstime);
-	if (me)
-		unbind_for_kernel(me);
 	return r;
 }
 

@@ -416,6 +416,9 @@ static cogo_time until_reminder(struct thread *t, cogo_time pause,
 {
 	cogo_time then;
 
+	/* seq_cst: pairs with the exchange in pthread_cancel. Either it finds us
+	 * who join, or we find that it has been. */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (!cancel_wanted(t->coro))
 		return deadline;
 	then = sys_now() + pause;

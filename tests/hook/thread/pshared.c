@@ -240,6 +240,66 @@ static void locks_hold_between_programs_of_different_making(void)
 	drop_shared();
 }
 
+/* ---- ends ---- */
+
+static pthread_mutex_t own = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+static void unlock_both(void *arg)
+{
+	EXPECT_EQ(pthread_mutex_unlock(&s->mutex), 0);
+	EXPECT_EQ(pthread_mutex_unlock(&own), 0);
+	atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static void unlock_own(void *arg)
+{
+	EXPECT_EQ(pthread_mutex_unlock(&own), 0);
+	atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static void *wait_for_shared_cond(void *arg)
+{
+	pthread_mutex_lock(&own);
+	pthread_mutex_lock(&s->mutex);
+	pthread_cleanup_push(unlock_both, arg);
+	for (;;)
+		pthread_cond_wait(&s->cond, &s->mutex);
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void *wait_for_shared_sem(void *arg)
+{
+	pthread_mutex_lock(&own);
+	pthread_cleanup_push(unlock_own, arg);
+	sem_wait(&s->to);
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+/* Whoever waits is cancelled, and lets go of all it has, as the same thread. */
+static void a_wait_for_what_is_shared_can_be_cancelled(void)
+{
+	atomic_int cleaned = 0;
+
+	make_shared();
+	for (int i = 0; i < 40; i++) {
+		pthread_t t = start(i % 2 ? wait_for_shared_cond :
+					    wait_for_shared_sem, &cleaned);
+
+		if (i % 4 < 2)
+			settle();
+		EXPECT_EQ(pthread_cancel(t), 0);
+		EXPECT(finish(t) == PTHREAD_CANCELED);
+		EXPECT_EQ(pthread_mutex_trylock(&own), 0);
+		EXPECT_EQ(pthread_mutex_unlock(&own), 0);
+		EXPECT_EQ(pthread_mutex_trylock(&s->mutex), 0);
+		EXPECT_EQ(pthread_mutex_unlock(&s->mutex), 0);
+	}
+	EXPECT_EQ(atomic_load(&cleaned), 40);
+	drop_shared();
+}
+
 /* ---- owners that die: between threads ---- */
 
 static void init_robust(pthread_mutex_t *m)
@@ -443,6 +503,7 @@ static const struct expect_case cases[] = {
 	CASE(locks_hold_between_a_process_and_its_child),
 	CASE_IN_MAIN(locks_hold_between_a_process_and_its_child),
 	CASE(locks_hold_between_programs_of_different_making),
+	CASE(a_wait_for_what_is_shared_can_be_cancelled),
 	CASE(the_next_is_told_that_the_owner_died),
 	CASE_IN_MAIN(the_next_is_told_that_the_owner_died),
 	CASE(what_is_not_put_right_is_lost),
