@@ -451,6 +451,8 @@ void coro_fork_child(struct coro *me, uintptr_t worker_tp, bool libc_forked)
 	me->bound++;
 	me->worker = NULL;
 	me->tid = me->vtid = sys_gettid();
-	if (me->tp)
+	/* With shared storage a kernel thread has libc's block, and where in it
+	 * the tid is was never asked. */
+	if (me->tp && tls_private())
 		tls_set_tid(me->tp, me->tid);
 }
