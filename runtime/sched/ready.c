@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "coro/self.h"
 #include "event/poller.h"
+#include "sched/loop.h"
 #include "sched/monitor.h"
 #include "sched/worker.h"
 
@@ -73,7 +74,9 @@ static void start_spare(void)
 	worker_wake(w);
 }
 
-void wake_worker(void)
+/* Gets one more worker to search, unless one does. False when there was none
+ * after all. */
+static bool try_wake(void)
 {
 	uint32_t none = 0;
 	struct worker *w;
@@ -82,12 +85,12 @@ void wake_worker(void)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0 &&
 	    atomic_load_explicit(&sched.slots, memory_order_relaxed) <= 0)
-		return;
+		return true;
 	if (atomic_load_explicit(&sched.spinning, memory_order_relaxed) ||
 	    !atomic_compare_exchange_strong_explicit(
 		    &sched.spinning, &none, 1, memory_order_acq_rel,
 		    memory_order_relaxed))
-		return;
+		return true;
 	lock(&sched.lock);
 	w = take_idle();
 	unlock(&sched.lock);
@@ -98,13 +101,26 @@ void wake_worker(void)
 		if (atomic_load_explicit(&sched.poller, memory_order_acquire) == w)
 			poller_interrupt();
 		worker_wake(w);
-		return;
+		return true;
 	}
 	if (take_slot()) {
 		start_spare();
-		return;
+		return true;
 	}
 	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
+	return false;
+}
+
+void wake_worker(void)
+{
+	/* While we seemed to search, another waker may have made work and left
+	 * it to us, and a worker that saw none of it yet have been listed since
+	 * we looked: so that is looked at again. */
+	while (!try_wake()) {
+		atomic_thread_fence(memory_order_seq_cst);
+		if (!loop_work_waits())
+			return;
+	}
 }
 
 static void push_global(struct coro_list *l)
