@@ -934,7 +934,7 @@ static bool ends_here(const struct coro *me)
 {
 	return cancel_act && is_canceled(me) &&
 	       ((atomic_load_explicit(&me->cancel, memory_order_relaxed) &
-		 CANCEL_ASYNC) || (me->tp && tls_in_libcs_point(me->tp)));
+		 CANCEL_ASYNC) || tls_in_libcs_point());
 }
 
 /* Not coming back: its mask, and the kick, are let in again. */
@@ -943,6 +943,7 @@ static void cancel_now(struct coro *me, sigbits mask)
 	bool asleep = sleeps_in_kernel(me);
 
 	me->in_runtime = 1;
+	tls_leave_libcs_point();
 	if (asleep)
 		block_exit(me);
 	if (me->worker)

@@ -154,7 +154,6 @@ static const char *look_up(void)
 	    !find_member("_thread_db_pthread_schedparam_sched_priority",
 			 &tls.priority))
 		return "libc does not export its descriptors for debuggers";
-	find_member("_thread_db_pthread_cancelhandling", &tls.cancel);
 	static_info(&tls.size, &tls.align);
 	if (tls.align < 64)
 		tls.align = 64;
@@ -290,6 +289,7 @@ void tls_init(bool force_shared)
 {
 	tls.why = force_shared ? "forced" : look_up();
 	tls.private = !tls.why;
+	find_member("_thread_db_pthread_cancelhandling", &tls.cancel);
 	if (tls.private) {
 		tls.why = "";
 		dl_iterate_phdr(find_libc, (void *)tls.ctype_init);
@@ -414,12 +414,24 @@ int tls_tid(uintptr_t tp)
 	return *(int32_t *)(thread_of(tp) + tls.tid.offset);
 }
 
-bool tls_in_libcs_point(uintptr_t tp)
+/* CANCELTYPE, which for a coroutine nobody else sets: see hook/thread. */
+#define IN_POINT 2
+
+static int *cancel_word(void)
 {
-	/* CANCELTYPE, which for a coroutine nobody else sets: see hook/thread. */
+	return (int *)(thread_of(arch_tp_get()) + tls.cancel.offset);
+}
+
+bool tls_in_libcs_point(void)
+{
 	return tls.cancel.bits &&
-	       __atomic_load_n((int *)(thread_of(tp) + tls.cancel.offset),
-			       __ATOMIC_RELAXED) & 2;
+	       __atomic_load_n(cancel_word(), __ATOMIC_RELAXED) & IN_POINT;
+}
+
+void tls_leave_libcs_point(void)
+{
+	if (tls.cancel.bits)
+		__atomic_and_fetch(cancel_word(), ~IN_POINT, __ATOMIC_RELAXED);
 }
 
 void tls_free_specific(uintptr_t tp)

@@ -46,8 +46,10 @@ int tls_tid(uintptr_t tp);
 
 /* Whether libc is inside a call that is a cancellation point, and would let
  * itself be unwound from there: so it marks the thread until it is back. Always
- * false where libc (from 2.41 on) does not. */
-bool tls_in_libcs_point(uintptr_t tp);
+ * false where libc (from 2.41 on) does not. Of the caller, on whatever storage;
+ * leave takes the mark from one that does not come back. */
+bool tls_in_libcs_point(void);
+void tls_leave_libcs_point(void);
 
 /* pthread keys beyond the first 32 live in blocks of their own; free them. */
 void tls_free_specific(uintptr_t tp);
