@@ -67,13 +67,7 @@ AWAY(int, syncfs, (int fd), (fd))
 
 HOOKED void sync(void)
 {
-	struct coro *me = gate_coro();
-
-	if (me)
-		call_begin(me, WHY_BLOCKED);
-	REAL(sync)();
-	if (me)
-		call_end(me);
+	CALL_AWAY(WHY_BLOCKED, (REAL(sync)(), 0));
 }
 
 /* Between processes */

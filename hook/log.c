@@ -64,14 +64,27 @@ static void leave(struct coro *me)
 		return;
 	door_enter(me);
 	block_exit(me);
-	if (!mutex_try_unlock(&turn))
-		mutex_unlock(&turn);
 	door_leave(me);
 }
 
+/* At the end of a turn, and when its thread is cancelled inside. */
+static void give_turn(struct coro **me)
+{
+	if (!*me)
+		return;
+	door_enter(*me);
+	if (!mutex_try_unlock(&turn))
+		mutex_unlock(&turn);
+	door_leave(*me);
+}
+
+/* The rest of the block is the caller's turn, until leave(). */
+#define TURN(me, cancels) \
+	struct coro *me __attribute__((cleanup(give_turn))) = enter(cancels)
+
 HOOKED void vsyslog(int priority, const char *format, va_list ap)
 {
-	struct coro *me = enter(true);
+	TURN(me, true);
 
 	REAL(vsyslog)(priority, format, ap);
 	leave(me);
@@ -88,7 +101,7 @@ HOOKED void syslog(int priority, const char *format, ...)
 
 HOOKED void __vsyslog_chk(int priority, int flag, const char *format, va_list ap)
 {
-	struct coro *me = enter(true);
+	TURN(me, true);
 
 	REAL(__vsyslog_chk)(priority, flag, format, ap);
 	leave(me);
@@ -105,7 +118,7 @@ HOOKED void __syslog_chk(int priority, int flag, const char *format, ...)
 
 HOOKED void openlog(const char *ident, int option, int facility)
 {
-	struct coro *me = enter(true);
+	TURN(me, true);
 
 	REAL(openlog)(ident, option, facility);
 	leave(me);
@@ -113,7 +126,7 @@ HOOKED void openlog(const char *ident, int option, int facility)
 
 HOOKED void closelog(void)
 {
-	struct coro *me = enter(true);
+	TURN(me, true);
 
 	REAL(closelog)();
 	leave(me);
@@ -122,9 +135,10 @@ HOOKED void closelog(void)
 /* It takes libc's lock, and no more. */
 HOOKED int setlogmask(int mask)
 {
-	struct coro *me = enter(false);
-	int before = REAL(setlogmask)(mask);
+	TURN(me, false);
+	int before;
 
+	before = REAL(setlogmask)(mask);
 	leave(me);
 	return before;
 }

@@ -219,18 +219,16 @@ static bool print_short(FILE *f, int flag, const char *format, va_list ap,
 HOOKED int __vfprintf_chk(FILE *f, int flag, const char *format, va_list ap)
 {
 	struct coro *me = gate_coro();
+	FILE *held __attribute__((cleanup(let_go))) = me ? f : NULL;
 	int n;
 
 	if (!me)
 		return REAL(__vfprintf_chk)(f, flag, format, ap);
-	flockfile(f);
-	if (!print_short(f, flag, format, ap, &n)) {
-		stream_away(me, f, WHY_WRITE);
-		n = REAL(__vfprintf_chk)(f, flag, format, ap);
-		call_end(me);
-	}
-	funlockfile(f);
-	return n;
+	flockfile(held);
+	if (print_short(f, flag, format, ap, &n))
+		return n;
+	return WITHOUT_LOCK(f, WHY_WRITE, false,
+			    REAL(__vfprintf_chk)(f, flag, format, ap));
 }
 
 HOOKED int __vprintf_chk(int flag, const char *format, va_list ap)
@@ -282,28 +280,12 @@ PRINTS(__fwprintf_chk, __vfwprintf_chk,
 
 HOOKED void psignal(int sig, const char *text)
 {
-	struct coro *me = gate_coro();
-
-	if (me) {
-		flockfile(stderr);
-		stream_away(me, stderr, WHY_WRITE);
-	}
-	REAL(psignal)(sig, text);
-	if (me) {
-		call_end(me);
-		funlockfile(stderr);
-	}
+	WITH_STREAM(stderr, WHY_WRITE, false, (REAL(psignal)(sig, text), 0));
 }
 
 HOOKED void psiginfo(const siginfo_t *info, const char *text)
 {
-	struct coro *me = gate_coro();
-
-	if (me)
-		stream_away(me, stderr, WHY_WRITE);
-	REAL(psiginfo)(info, text);
-	if (me)
-		call_end(me);
+	WITHOUT_LOCK(stderr, WHY_WRITE, false, (REAL(psiginfo)(info, text), 0));
 }
 
 /* The end of a stream, and another file in its place. Both close a descriptor

@@ -179,6 +179,37 @@ static void who_sets_the_log_waits_for_who_is_in_it(void)
 	}
 }
 
+static void speak_after_who_was_cancelled(void *arg)
+{
+	int *fd = slow_error(true);
+	char line[128] = "";
+	void *result = arg;
+	pthread_t t;
+
+	if (!fd)
+		return;
+	openlog("cogo-log", LOG_PERROR, LOG_USER);
+	atomic_store(&speaking, 0);
+	t = start(speak, (void *)8);
+	WAIT_UNTIL(atomic_load(&speaking) == 1);
+	settle();
+	EXPECT_EQ(pthread_cancel(t), 0);
+	EXPECT_EQ(pthread_join(t, &result), 0);
+	EXPECT(result == PTHREAD_CANCELED);
+	t = start(speak, (void *)9);
+	EXPECT(next_line(fd[0], line, sizeof(line)));
+	EXPECT(finish(t) == (void *)9);
+	error_again();
+	EXPECT(strncmp(line, "cogo-log: number 9", 18) == 0);
+}
+
+/* In a child, which ends without a look at its streams: libc leaves one behind
+ * on the stack of the thread that was cancelled. */
+static void the_log_is_free_when_who_spoke_was_cancelled(void)
+{
+	expect_child(speak_after_who_was_cancelled, NULL);
+}
+
 static void what_is_masked_is_not_said(void)
 {
 	int *fd = slow_error(false), before;
@@ -227,6 +258,7 @@ static void a_child_of_a_fork_has_something_to_say(void)
 static const struct expect_case cases[] = {
 	CASE(many_have_something_to_say_and_nobody_listens),
 	CASE(who_sets_the_log_waits_for_who_is_in_it),
+	CASE(the_log_is_free_when_who_spoke_was_cancelled),
 	CASE(what_is_masked_is_not_said),
 	CASE(a_child_of_a_fork_has_something_to_say),
 };

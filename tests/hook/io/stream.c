@@ -423,6 +423,53 @@ static void who_waits_for_a_stream_costs_no_kernel_thread(void)
 	fclose(from);
 }
 
+static long print_and_wait(struct caller *c)
+{
+	return __fprintf_chk(c->with, 1, LINE, 7);
+}
+
+static long lock_after(struct caller *c)
+{
+	flockfile(c->with);
+	funlockfile(c->with);
+	return 1;
+}
+
+/* Whoever is cancelled in a stream leaves it to others. */
+static void a_stream_is_free_when_who_waited_in_it_was_cancelled(void)
+{
+	static long (*const ways[])(struct caller *) = {
+		by_fgets, by_fread, by_fgetws, print_and_wait,
+	};
+
+	for (int i = 0; i < 4; i++) {
+		struct caller c = {0}, after = {0};
+		void *result = NULL;
+		char fill[4096];
+		int fd[2];
+
+		if (!EXPECT_OK(pipe(fd)))
+			return;
+		fcntl(fd[1], F_SETPIPE_SZ, 4096);
+		memset(fill, 'f', sizeof(fill));
+		c.with = i == 3 ? fdopen(fd[1], "w") : fdopen(fd[0], "r");
+		if (i == 3) {
+			setvbuf(c.with, NULL, _IONBF, 0);
+			EXPECT_EQ(write(fd[1], fill, sizeof(fill)), sizeof(fill));
+		}
+		call_in_thread(&c, ways[i], -1);
+		EXPECT(!atomic_load(&c.ended));
+		EXPECT_EQ(pthread_cancel(c.thread), 0);
+		EXPECT_EQ(pthread_join(c.thread, &result), 0);
+		EXPECT(result == PTHREAD_CANCELED);
+		after.with = c.with;
+		call_in_thread(&after, lock_after, -1);
+		EXPECT_EQ(call_ended(&after), 1);
+		fclose(c.with);
+		close(fd[i != 3]);
+	}
+}
+
 /* ---- signals' names, on standard error ---- */
 
 static long tell_signal(struct caller *c)
@@ -578,6 +625,7 @@ static const struct expect_case cases[] = {
 	CASE(the_error_that_is_printed_is_the_callers),
 	CASE(a_stream_of_wide_characters_takes_no_bytes),
 	CASE(who_waits_for_a_stream_costs_no_kernel_thread),
+	CASE(a_stream_is_free_when_who_waited_in_it_was_cancelled),
 	CASE(what_is_told_of_a_signal_waits_for_room),
 	CASE(closing_a_stream_waits_until_all_of_it_is_out),
 	CASE(closing_all_streams_waits_until_all_is_out),
