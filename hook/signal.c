@@ -428,23 +428,19 @@ static int wait_as_thread(const sigset_t *set, siginfo_t *info,
 			  const struct timespec *timeout)
 {
 	struct coro *me = self();
-	siginfo_t story;
-	int r = 0;
+	int r;
 
 	if (!me || !gate_threads())
 		return REAL(sigtimedwait)(set, info, timeout);
 	signal_await(me, bits_of(set));
-	r = signal_take(me, bits_of(set), info);
-	if (r == 0)
-		r = REAL(sigtimedwait)(set, info, timeout);
+	do {
+		r = signal_take(me, bits_of(set), info);
+		if (r == 0)
+			r = REAL(sigtimedwait)(set, info, timeout);
+	} while (r > 0 && !signal_story(me, r, info));
 	signal_await(me, 0);
-	if (r > 0 && info->si_code == SI_USER && info->si_pid == sys_getpid()) {
-		story = *info;
-		story.si_code = SI_TKILL;
-		signal_story(me, r, &story);
-		if (story.si_code != SI_TKILL)
-			*info = story;
-	}
+	if (r > 0 && info->si_code == SI_TKILL)
+		info->si_code = SI_USER;
 	return r;
 }
 

@@ -59,6 +59,9 @@
 #define NOTES 4096
 #define FIRST_QUEUED 32		/* from here on each one counts */
 #define ALL_SIGNALS (~SIG_OURS)
+/* The code of a bare signal: what there is to say of it is in a note. The kernel
+ * has none like it, and lets any thread send it to any other of the process. */
+#define BARE (-0x636f)
 /* As the kernel numbers it; libc keeps it to itself. */
 #define SA_RESTORER 0x04000000
 
@@ -363,6 +366,12 @@ static int take(struct coro *c, sigbits set, siginfo_t *ret_info,
 	return 0;
 }
 
+static bool has_pending(struct coro *c, int sig)
+{
+	return atomic_load_explicit(pending_of(c), memory_order_seq_cst) &
+	       SIGBIT(sig);
+}
+
 static sigbits deliverable(const struct coro *me)
 {
 	return atomic_load_explicit(&me->sigpending, memory_order_seq_cst) &
@@ -389,6 +398,11 @@ sigbits signal_pending(struct coro *me)
 
 /* Main */
 
+static bool is_main(const struct coro *me)
+{
+	return me->kind == CORO_KIND_THREAD && me->tid == main_tid;
+}
+
 static bool main_takes(int sig)
 {
 	return main_tid &&
@@ -407,8 +421,18 @@ static int to_kernel_thread(int tid, int sig, const siginfo_t *info)
 			   : r;
 }
 
+static bool send_bare(int tid, int sig)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = sig;
+	info.si_code = BARE;
+	return sys_call(SYS_rt_tgsigqueueinfo, sys_getpid(), tid, sig, &info) == 0;
+}
+
 /* The kernel delivers it there, and so ends main's waits or restarts them; the
- * story, which it would not take from us, follows in a note. */
+ * story, which it would not take from us, is in a note. */
 static bool to_main(int sig, const siginfo_t *info)
 {
 	siginfo_t back;
@@ -420,21 +444,21 @@ static bool to_main(int sig, const siginfo_t *info)
 	case WAS_THERE:
 		return true;
 	}
-	if (sys_call(SYS_tgkill, sys_getpid(), main_tid, sig) == 0)
+	if (send_bare(main_tid, sig))
 		return true;
 	return !take_one(&for_main, sig, &back, &process);
 }
 
-void signal_story(struct coro *me, int sig, siginfo_t *info)
+bool signal_story(struct coro *me, int sig, siginfo_t *info)
 {
-	siginfo_t real;
 	bool process;
 
-	if (me && me->tid == main_tid && info->si_code == SI_TKILL &&
-	    atomic_load_explicit(&for_main.sigpending, memory_order_seq_cst) &
-		    SIGBIT(sig) &&
-	    take_one(&for_main, sig, &real, &process))
-		*info = real;
+	if (info->si_code != BARE)
+		return true;
+	if (has_pending(me, sig) && take_one(me, sig, info, &process))
+		return true;
+	return is_main(me) && has_pending(&for_main, sig) &&
+	       take_one(&for_main, sig, info, &process);
 }
 
 /* Workers that are asleep with a mask that lets in what main has blocked just
@@ -462,11 +486,6 @@ static void main_mask_is(sigbits mask)
 
 	if (mask & ~before)
 		close_sleepers(mask);
-}
-
-static bool is_main(const struct coro *me)
-{
-	return me->kind == CORO_KIND_THREAD && me->tid == main_tid;
 }
 
 void signal_main_left(void)
@@ -875,41 +894,36 @@ static void resume_mask(struct coro *me, const void *uctx)
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
-static int signal_deliver_thread(struct coro *me, bool *ret_restart)
+/* A kernel thread's is the kernel's own business, now that it may be done: it is
+ * sent the bare signal, and wrapper() takes the rest from the note. */
+static void ring(struct coro *me, sigbits set)
 {
-	struct signal_action act;
-	siginfo_t info;
-	bool process;
-	int sig, ran = 0;
+	for (; set; set &= set - 1)
+		send_bare(me->tid, 1 + __builtin_ctzll(set));
+}
 
-	/* The kernel's own business, now that it may be done. */
-	while ((sig = take(me, ~(sigbits)0, &info, &process))) {
-		act = read_action(sig);
-		if (is_function(act.handler) && !(me->sigmask & SIGBIT(sig))) {
-			ran++;
-			if (!(act.flags & SA_RESTART))
-				*ret_restart = false;
-		}
-		to_kernel_thread(me->tid, sig, &info);
+static void deliver(struct coro *me)
+{
+	if (me->kind != CORO_KIND_CORO || !me->worker) {
+		ring(me, atomic_load_explicit(&me->sigpending,
+					      memory_order_seq_cst));
+		return;
 	}
-	return ran;
+	if (!deliverable(me))
+		return;
+	atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+	/* The kernel queues no more for this user: at the next door, then. */
+	for (int i = 0; i < 100 && kick_thread(me->worker->tid) == -EAGAIN; i++)
+		sys_call(SYS_sched_yield);
 }
 
 int signal_deliver(struct coro *me, bool *ret_restart)
 {
 	uint32_t ran = me->handled, hard = me->handled_hard;
 
-	*ret_restart = true;
 	/* seq_cst: G1, the flag before what is pending. */
 	atomic_store_explicit(&me->interrupt, 0, memory_order_seq_cst);
-	if (me->kind != CORO_KIND_CORO || !me->worker)
-		return signal_deliver_thread(me, ret_restart);
-	if (!deliverable(me))
-		return 0;
-	atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
-	/* The kernel queues no more for this user: at the next door, then. */
-	for (int i = 0; i < 100 && kick_thread(me->worker->tid) == -EAGAIN; i++)
-		sys_call(SYS_sched_yield);
+	deliver(me);
 	*ret_restart = me->handled_hard == hard;
 	return (int)(me->handled - ran);
 }
@@ -1113,15 +1127,35 @@ static void call_as_thread(struct coro *me, const struct signal_action *act,
 		call_it(&c);
 		return;
 	}
+	count(me, act);
 	before = me->sigmask;
 	kernel_mask(SIG_BLOCK, 0, &now);
 	show_for_a_while(me, now);
 	call_it(&c);
 	show_for_a_while(me, before);
 	offer_unwanted(before);
+	/* One bare signal may stand for several, or be lost in another. */
+	if (has_pending(me, sig) || (is_main(me) && has_pending(&for_main, sig)))
+		ring(me, SIGBIT(sig));
 }
 
-/* The same on a worker. The handler may park. */
+/* The end of a frame on top of a coroutine's own code. */
+static void leave_frame(struct coro *me, void *uctx)
+{
+	kernel_mask(SIG_BLOCK, SIGBIT(SIG_KICK), NULL);
+	me->in_runtime = 0;
+	resume_mask(me, uctx);
+	offer_unwanted(me->sigmask);
+	/* What came meanwhile, when the kernel has restored the mask. */
+	if (deliverable(me) ||
+	    atomic_load_explicit(&me->interrupt, memory_order_relaxed)) {
+		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
+		kick_thread(me->worker->tid);
+	}
+}
+
+/* The same on a worker. The handler may park, so not with the kick blocked, as
+ * it is when one came together with the signal. */
 static void call_as_coroutine(struct coro *me, const struct signal_action *act,
 			      int sig, siginfo_t *info, void *uctx)
 {
@@ -1134,17 +1168,11 @@ static void call_as_coroutine(struct coro *me, const struct signal_action *act,
 		return;
 	}
 	count(me, act);
-	kernel_mask(SIG_BLOCK, 0, &now);
+	kernel_mask(SIG_UNBLOCK, SIGBIT(SIG_KICK), &now);
 	adopt_mask(me, now);
+	me->in_runtime = 0;
 	call_it(&c);
-	kernel_mask(SIG_BLOCK, SIGBIT(SIG_KICK), NULL);
-	resume_mask(me, uctx);
-	offer_unwanted(me->sigmask);
-	/* What came meanwhile, when the kernel has restored the mask. */
-	if (deliverable(me)) {
-		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
-		kick_thread(me->worker->tid);
-	}
+	me->in_runtime = 1;
 }
 
 /* A fault is the running code's own and cannot wait. */
@@ -1202,6 +1230,26 @@ void signal_jumped(struct coro *me)
 	door_leave(me);
 }
 
+/* On top of the program's own code. */
+static void on_coroutine(struct coro *me, const struct signal_action *act,
+			 int sig, siginfo_t *info, bool process, void *uctx)
+{
+	siginfo_t oldest;
+
+	/* On the worker's own stack for faults it could not park: on its own, in
+	 * a moment. */
+	if (act->flags & SA_ONSTACK) {
+		put_off(me, sig, info, process, uctx);
+		return;
+	}
+	/* Those of one number in the order of their coming. */
+	if (sig >= FIRST_QUEUED && has_pending(me, sig) &&
+	    add_pending(me, sig, info, process) != REFUSED &&
+	    take_one(me, sig, &oldest, &process))
+		info = &oldest;
+	call_as_coroutine(me, act, sig, info, uctx);
+}
+
 /* On a worker, from outside it. */
 static void on_worker_thread(struct coro *me, const struct signal_action *act,
 			     int sig, siginfo_t *info, void *uctx)
@@ -1210,43 +1258,53 @@ static void on_worker_thread(struct coro *me, const struct signal_action *act,
 	 * process's own it takes as well as anybody. */
 	bool process = !sent_to_this_thread(sig, info) &&
 		       !(info->si_code == SI_TIMER && me->bound);
-	siginfo_t oldest;
 
-	if (process && main_takes(sig) && to_main(sig, info))
-		return;
 	if (me->kind == CORO_KIND_ROOT) {
 		/* libc, on a worker's own stack, means itself. */
 		if (!process && is_function(act->handler))
 			call_as_thread(me, act, sig, info, uctx);
-		else
+		else if (!process || !main_takes(sig) || !to_main(sig, info))
 			to_process(me, sig, info, uctx);
 		return;
 	}
-	if (process && me->sigmask & SIGBIT(sig)) {
-		/* The worker's mask, but not me's, lets it in. */
-		to_process(me, sig, info, uctx);
-		return;
-	}
 	if (me->in_runtime) {
-		put_off(me, sig, info, process, uctx);
+		if (process && main_takes(sig) && to_main(sig, info))
+			return;
+		/* The worker's mask, but not me's, lets it in. */
+		if (process && me->sigmask & SIGBIT(sig))
+			to_process(me, sig, info, uctx);
+		else
+			put_off(me, sig, info, process, uctx);
 		return;
 	}
-	if (!is_function(act->handler))
-		return;
-	/* On the worker's own stack for faults it could not park: on its own, in
-	 * a moment. */
-	if (act->flags & SA_ONSTACK) {
-		kernel_mask(SIG_BLOCK, SIGBIT(SIG_KICK), NULL);
-		put_off(me, sig, info, process, uctx);
-		kick_thread(me->worker->tid);
-		return;
-	}
-	/* Those of one number in the order of their coming. */
-	if (sig >= FIRST_QUEUED && has_note(me, sig) &&
-	    add_pending(me, sig, info, process) != REFUSED &&
-	    take_one(me, sig, &oldest, &process))
-		info = &oldest;
-	call_as_coroutine(me, act, sig, info, uctx);
+	/* Until the end a kick leaves us alone. */
+	me->in_runtime = 1;
+	if (!(process && main_takes(sig) && to_main(sig, info)) &&
+	    is_function(act->handler))
+		on_coroutine(me, act, sig, info, process, uctx);
+	leave_frame(me, uctx);
+}
+
+/* On a kernel thread of the program's: what the kernel has brought, or what was
+ * put off and is older. False: a bare one whose note has been taken. */
+static bool in_turn(struct coro *me, int sig, siginfo_t *info)
+{
+	bool process;
+
+	if (sig >= FIRST_QUEUED && info->si_code != BARE && has_pending(me, sig) &&
+	    add_pending(me, sig, info, false) != REFUSED)
+		take_one(me, sig, info, &process);
+	return signal_story(me, sig, info);
+}
+
+static void on_thread_in_runtime(struct coro *me, int sig, siginfo_t *info,
+				 void *uctx)
+{
+	/* A bare one comes again, in its turn. */
+	if (info->si_code == BARE && has_pending(me, sig))
+		atomic_store_explicit(&me->interrupt, 1, memory_order_seq_cst);
+	else if (signal_story(me, sig, info))
+		put_off(me, sig, info, false, uctx);
 }
 
 /* What the kernel calls on whatever thread it chose. */
@@ -1264,15 +1322,15 @@ static void wrapper(int sig, siginfo_t *info, void *uctx)
 		on_worker_thread(me, &act, sig, info, uctx);
 		return;
 	}
-	if (me && !me->vforked)
-		signal_story(me, sig, info);
 	if (me && !me->vforked && me->in_runtime) {
-		put_off(me, sig, info, false, uctx);
+		on_thread_in_runtime(me, sig, info, uctx);
 		errno = saved;
 		return;
 	}
-	if (is_function(act.handler))
-		call_as_thread(me, &act, sig, info, uctx);
+	if (!is_function(act.handler) ||
+	    (me && !me->vforked && !in_turn(me, sig, info)))
+		return;
+	call_as_thread(me, &act, sig, info, uctx);
 }
 
 /* Kicks */
@@ -1293,11 +1351,9 @@ void signal_run_kick(void)
 
 static void kicked_thread(struct coro *me)
 {
-	bool restart;
-
 	if (me->in_runtime)
 		return;
-	signal_deliver_thread(me, &restart);
+	deliver(me);
 	if (ends_here(me))
 		cancel_now(me, me->sigmask);
 }

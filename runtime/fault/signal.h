@@ -65,8 +65,8 @@ int signal_take(struct coro *me, sigbits set, siginfo_t *ret_info);
  * ends its wait. 0: for none. */
 void signal_await(struct coro *me, sigbits set);
 /* For one who has waited in the kernel: what there is to say of the signal that
- * it got, where the kernel did not know. */
-void signal_story(struct coro *me, int sig, siginfo_t *info);
+ * it got, where the kernel did not know. False: it was taken already. */
+bool signal_story(struct coro *me, int sig, siginfo_t *info);
 /* What is pending for the caller, blocked or not. */
 sigbits signal_pending(struct coro *me);
 
