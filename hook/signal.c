@@ -255,9 +255,9 @@ HOOKED int sigpending(sigset_t *set)
 static void __attribute__((noreturn)) jump(struct __jmp_buf_tag *buf, int value,
 					   void (*real)(struct __jmp_buf_tag *, int))
 {
-	struct coro *me = coroutine();
+	struct coro *me = self();
 
-	if (me)
+	if (coroutine())
 		signal_jumped(me);
 	if (me && buf->__mask_was_saved)
 		signal_set_mask(me, bits_of((const sigset_t *)&buf->__saved_mask));

@@ -1602,10 +1602,9 @@ void signal_fork_child(void)
 
 	/* What was pending for others is theirs; a child begins with nothing
 	 * pending. */
-	for (int i = 0; i < NOTES; i++)
-		if (state_of(&notes[i]) % NOTE_STATES)
-			atomic_store_explicit(&notes[i].state, NOTE_FREE,
-					      memory_order_relaxed);
+	for (uint32_t i = 0; i < notes_used; i++)
+		atomic_store_explicit(&notes[i].state, NOTE_FREE,
+				      memory_order_relaxed);
 	atomic_store_explicit(&process_pending, 0, memory_order_relaxed);
 	atomic_store_explicit(&for_main.sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&router_open, 0, memory_order_relaxed);
