@@ -15,7 +15,6 @@
 #include "hook/call.h"
 #include "hook/file.h"
 #include "hook/real.h"
-#include "hook/thread/cancel.h"
 #include "hook/thread/locks.h"
 #include "sched/park.h"
 #include <signal.h>
