@@ -257,8 +257,10 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	if (attr->name)
 		strncpy(c->name, attr->name, sizeof(c->name) - 1);
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
-	if (c->tp)
+	if (c->tp) {
 		tls_set_tid(c->tp, c->vtid);
+		self_set_in(c->tp, c);
+	}
 	start = attr->stack_low ? (char *)attr->stack_low + attr->stack_size
 				: c->stack_start;
 	c->sp = arch_context_make(start, first, c);

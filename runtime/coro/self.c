@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* coro/self.c - the one thread-local word. */
 #include "coro/self.h"
+#include "arch/tp.h"
 
 static __thread struct coro *current __attribute__((tls_model("initial-exec")));
 
@@ -12,6 +13,14 @@ NOINLINE struct coro *self(void)
 NOINLINE void self_set(struct coro *c)
 {
 	current = c;
+}
+
+void self_set_in(uintptr_t tp, struct coro *c)
+{
+	/* As far from the thread pointer in every block. */
+	uintptr_t at = (uintptr_t)&current - arch_tp_get();
+
+	*(struct coro **)(tp + at) = c;
 }
 
 struct coro *self_or_adopt(void)

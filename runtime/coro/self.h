@@ -15,6 +15,9 @@
  * that nobody has adopted. Any thread, a signal handler. */
 struct coro *self(void);
 void self_set(struct coro *c);
+/* The same in a block that nobody runs on yet: a signal may come before the first
+ * instruction there. */
+void self_set_in(uintptr_t tp, struct coro *c);
 
 /* The same, adopting the kernel thread when need be; NULL only without
  * memory. Not in a signal handler. */
