@@ -6,6 +6,8 @@
  *	arch_regs_from_ucontext(uc, regs)	out of what a signal handler is
  *						given
  *
+ *	arch_restart_of(uc)			the number of the system call that
+ *						the kernel would make again, or -1
  *	arch_fail_restart(uc)			what a signal interrupted and the
  *						kernel would make again, if it was
  *						a system call, returns -EINTR

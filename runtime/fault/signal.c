@@ -1307,12 +1307,48 @@ static void on_thread_in_runtime(struct coro *me, int sig, siginfo_t *info,
 		put_off(me, sig, info, false, uctx);
 }
 
+/* Whether a handler ends it whatever its action says; as the kernel has it. */
+static bool never_restarts(long nr)
+{
+	switch (nr) {
+#ifdef SYS_poll
+	case SYS_poll:
+	case SYS_select:
+	case SYS_epoll_wait:
+	case SYS_pause:
+#endif
+	case SYS_ppoll:
+	case SYS_pselect6:
+	case SYS_epoll_pwait:
+	case SYS_rt_sigsuspend:
+	case SYS_semtimedop:
+	case SYS_msgsnd:
+	case SYS_msgrcv:
+	case SYS_restart_syscall:	/* poll and sleeps, that had begun */
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The kernel had chosen main, and woken it; but a worker was first. Main found
+ * nothing and is about to wait again when what is sent on arrives: that shall end
+ * its wait as it would have. */
+static void end_wait(const struct signal_action *act, void *uctx)
+{
+	long nr = arch_restart_of(uctx);
+
+	if (nr >= 0 && (!(act->flags & SA_RESTART) || never_restarts(nr)))
+		arch_fail_restart(uctx);
+}
+
 /* What the kernel calls on whatever thread it chose. */
 static void wrapper(int sig, siginfo_t *info, void *uctx)
 {
 	struct coro *me = self();
 	struct signal_action act = read_action(sig);
 	int saved = errno;
+	bool bare;
 
 	if (SIGBIT(sig) & FAULTS && info->si_code > 0) {
 		fault(me, &act, sig, info, uctx);
@@ -1327,9 +1363,12 @@ static void wrapper(int sig, siginfo_t *info, void *uctx)
 		errno = saved;
 		return;
 	}
+	bare = info->si_code == BARE;
 	if (!is_function(act.handler) ||
 	    (me && !me->vforked && !in_turn(me, sig, info)))
 		return;
+	if (bare)
+		end_wait(&act, uctx);
 	call_as_thread(me, &act, sig, info, uctx);
 }
 

@@ -39,7 +39,8 @@ static inline void arch_regs_from_ucontext(const ucontext_t *uc,
 				uc->uc_mcontext.regs[arch_reg_numbers[i]];
 }
 
-/* Those that wait, and that the kernel restarts. */
+/* Those that wait, and that the kernel restarts: some of them only when there was
+ * nothing to handle. */
 static inline bool arch_is_restarted(uint64_t nr)
 {
 	switch (nr) {
@@ -51,6 +52,9 @@ static inline bool arch_is_restarted(uint64_t nr)
 	case SYS_openat: case SYS_ioctl: case SYS_flock: case SYS_fcntl:
 	case SYS_wait4: case SYS_waitid: case SYS_futex:
 	case SYS_mq_timedsend: case SYS_mq_timedreceive:
+	case SYS_ppoll: case SYS_pselect6: case SYS_epoll_pwait:
+	case SYS_rt_sigsuspend: case SYS_rt_sigtimedwait: case SYS_semtimedop:
+	case SYS_msgsnd: case SYS_msgrcv: case SYS_restart_syscall:
 	case SYS_splice: case SYS_tee: case SYS_sendfile: case SYS_vmsplice:
 		return true;
 	default:
@@ -61,11 +65,18 @@ static inline bool arch_is_restarted(uint64_t nr)
 /* The kernel has put the program counter back on the instruction, svc 0, and the
  * first argument back into x0. One that has not been made yet looks the same,
  * and fails in its stead, as if the signal had come a moment later. */
-static inline void arch_fail_restart(ucontext_t *uc)
+static inline long arch_restart_of(const ucontext_t *uc)
 {
 	const uint32_t *pc = (const uint32_t *)uc->uc_mcontext.pc;
 
-	if (*pc != 0xd4000001 || !arch_is_restarted(uc->uc_mcontext.regs[8]))
+	return *pc == 0xd4000001 ? (long)uc->uc_mcontext.regs[8] : -1;
+}
+
+static inline void arch_fail_restart(ucontext_t *uc)
+{
+	long nr = arch_restart_of(uc);
+
+	if (nr < 0 || !arch_is_restarted((uint64_t)nr))
 		return;
 	uc->uc_mcontext.pc += 4;
 	uc->uc_mcontext.regs[0] = (uint64_t)-EINTR;

@@ -43,12 +43,21 @@ static inline void arch_regs_from_ucontext(const ucontext_t *uc,
 /* The kernel has put the program counter back on the instruction and the number
  * back into rax; what the instruction itself did to rcx, which is to keep the
  * address after it, remains. */
-static inline void arch_fail_restart(ucontext_t *uc)
+static inline long arch_restart_of(const ucontext_t *uc)
 {
-	greg_t *g = uc->uc_mcontext.gregs;
+	const greg_t *g = uc->uc_mcontext.gregs;
 	const unsigned char *pc = (const unsigned char *)g[REG_RIP];
 
 	if (g[REG_RCX] != g[REG_RIP] + 2 || pc[0] != 0x0f || pc[1] != 0x05)
+		return -1;
+	return (long)g[REG_RAX];
+}
+
+static inline void arch_fail_restart(ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+
+	if (arch_restart_of(uc) < 0)
 		return;
 	g[REG_RIP] += 2;
 	g[REG_RAX] = -EINTR;
