@@ -9,6 +9,7 @@
 #include "base/conf.h"
 #include "hook/real.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -95,20 +96,50 @@ struct vec {
 	int flags;
 };
 
-/* Emulators and filters may not know the call at all. */
-static long no_such_call(long r)
+static size_t total(const struct iovec *iov, int n)
 {
-	return unlikely(r == -ENOSYS) ? -EOPNOTSUPP : r;
+	size_t sum = 0;
+
+	while (n-- > 0)
+		sum += iov++->iov_len;
+	return sum;
+}
+
+/* Less than an eventfd, a timerfd or a signalfd can do with: they say so without
+ * waiting. */
+static bool too_few(int fd, size_t n)
+{
+	struct statfs fs;
+
+	return n < 8 && sys_call(SYS_fstatfs, fd, &fs) == 0 &&
+	       fs.f_type == ANON_INODE_FS_MAGIC;
+}
+
+/* Kinds of files do not know it; emulators and filters may not know the call
+ * at all. */
+static COLD long cannot_try(int fd, const struct vec *v, long r)
+{
+	size_t n;
+
+	if (r != -ENOSYS && r != -EOPNOTSUPP)
+		return r;
+	/* What is wrong with these it says at once. */
+	if (v->n < 0 || v->n > IOV_MAX || gate_bad_pointer(v->iov))
+		return -IO_NO_JUDGE;
+	/* And no bytes are there at once. */
+	n = total(v->iov, v->n);
+	return n == 0 || too_few(fd, n) ? -IO_NO_JUDGE : -EOPNOTSUPP;
 }
 
 static long try_readv(int fd, const void *arg)
 {
 	const struct vec *v = arg;
+	long r = -EOPNOTSUPP;
 
-	if (unlikely(conf.force & CONF_FORCE_NO_NOWAIT))
-		return -EOPNOTSUPP;
-	return no_such_call(sys_call(SYS_preadv2, fd, v->iov, v->n, v->offset,
-				     v->offset >> 63, v->flags | RWF_NOWAIT));
+	if (likely(!(conf.force & CONF_FORCE_NO_NOWAIT)))
+		r = sys_call(SYS_preadv2, fd, v->iov, v->n, v->offset,
+			     v->offset >> 63, v->flags | RWF_NOWAIT);
+	return likely(r >= 0 || r == -EAGAIN) ? r : cannot_try(fd, v, r);
 }
 
 static struct io_call block_vec(int fd, const struct vec *v, long plain, long at)
@@ -127,11 +158,12 @@ static struct io_call block_readv(int fd, const void *arg)
 static long try_writev(int fd, const void *arg)
 {
 	const struct vec *v = arg;
+	long r = -EOPNOTSUPP;
 
-	if (unlikely(conf.force & CONF_FORCE_NO_NOWAIT))
-		return -EOPNOTSUPP;
-	return no_such_call(sys_call(SYS_pwritev2, fd, v->iov, v->n, v->offset,
-				     v->offset >> 63, v->flags | RWF_NOWAIT));
+	if (likely(!(conf.force & CONF_FORCE_NO_NOWAIT)))
+		r = sys_call(SYS_pwritev2, fd, v->iov, v->n, v->offset,
+			     v->offset >> 63, v->flags | RWF_NOWAIT);
+	return likely(r >= 0 || r == -EAGAIN) ? r : cannot_try(fd, v, r);
 }
 
 static struct io_call block_writev(int fd, const void *arg)
@@ -162,15 +194,6 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 				flags);
 	return io_run_for(me, fd, offset == -1 ? &read_op : &read_at_op, &v, n == 1 && !gate_bad_pointer(iov)
 						     ? iov->iov_len : 0);
-}
-
-static size_t total(const struct iovec *iov, int n)
-{
-	size_t sum = 0;
-
-	while (n-- > 0)
-		sum += iov++->iov_len;
-	return sum;
 }
 
 /* A blocking write returns when everything is written, or something has been

@@ -11,6 +11,10 @@
 #include "sched/block.h"
 #include "wait/fd.h"
 
+/* What a try answers when the call cannot be tried and may fail or succeed
+ * whatever poll says: a number that the kernel never gives. */
+#define IO_NO_JUDGE 4094
+
 /* What one try does: the result, -EAGAIN when it would block, or
  * -EOPNOTSUPP when it cannot be tried without blocking. Then `block` says
  * which call does it in the kernel, as a declared hand-off. */
@@ -67,10 +71,12 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 		 * not to tell the program. */
 		r = fd_sample(&w) && !late && !fdtab_nonblocking(w.fd)
 			    ? -EAGAIN : op->try(w.fd, arg);
-		if (likely(r != -EAGAIN && r != -EOPNOTSUPP))
+		if (likely(r != -EAGAIN && r != -EOPNOTSUPP && r != -IO_NO_JUDGE))
 			break;
 		if (r == -EOPNOTSUPP && !op->no_poll)
 			r = io_poll(w.fd, op->dir);
+		else if (r == -IO_NO_JUDGE)
+			r = -EOPNOTSUPP;
 		if (r == -EAGAIN) {
 			if (late)
 				break;
