@@ -131,15 +131,30 @@ static COLD long cannot_try(int fd, const struct vec *v, long r)
 	return n == 0 || too_few(fd, n) ? -IO_NO_JUDGE : -EOPNOTSUPP;
 }
 
+/* As kernels that do not know RWF_NOWAIT: they look whether the descriptor is
+ * one, and open for this, before they look at the flags. */
+static COLD long forced(long nr, int fd, const struct vec *v)
+{
+	long r = sys_call(nr, fd, NULL, 0, v->offset, v->offset >> 63, 0);
+
+	return r < 0 ? r : -EOPNOTSUPP;
+}
+
+static long try_vec(long nr, int fd, const struct vec *v)
+{
+	long r;
+
+	if (unlikely(conf.force & CONF_FORCE_NO_NOWAIT))
+		r = forced(nr, fd, v);
+	else
+		r = sys_call(nr, fd, v->iov, v->n, v->offset, v->offset >> 63,
+			     v->flags | RWF_NOWAIT);
+	return likely(r >= 0 || r == -EAGAIN) ? r : cannot_try(fd, v, r);
+}
+
 static long try_readv(int fd, const void *arg)
 {
-	const struct vec *v = arg;
-	long r = -EOPNOTSUPP;
-
-	if (likely(!(conf.force & CONF_FORCE_NO_NOWAIT)))
-		r = sys_call(SYS_preadv2, fd, v->iov, v->n, v->offset,
-			     v->offset >> 63, v->flags | RWF_NOWAIT);
-	return likely(r >= 0 || r == -EAGAIN) ? r : cannot_try(fd, v, r);
+	return try_vec(SYS_preadv2, fd, arg);
 }
 
 static struct io_call block_vec(int fd, const struct vec *v, long plain, long at)
@@ -157,13 +172,7 @@ static struct io_call block_readv(int fd, const void *arg)
 
 static long try_writev(int fd, const void *arg)
 {
-	const struct vec *v = arg;
-	long r = -EOPNOTSUPP;
-
-	if (likely(!(conf.force & CONF_FORCE_NO_NOWAIT)))
-		r = sys_call(SYS_pwritev2, fd, v->iov, v->n, v->offset,
-			     v->offset >> 63, v->flags | RWF_NOWAIT);
-	return likely(r >= 0 || r == -EAGAIN) ? r : cannot_try(fd, v, r);
+	return try_vec(SYS_pwritev2, fd, arg);
 }
 
 static struct io_call block_writev(int fd, const void *arg)
