@@ -8,7 +8,9 @@
 
 #include "coro/coro.h"
 
+#ifndef TIMER_HEAPS	/* fewer where every order of steps is tried */
 #define TIMER_HEAPS 8
+#endif
 
 /* Arms c's timer for its open wait: at the deadline, timer_run claims it as
  * timed out. 0, or -ENOMEM. *ret_first: the deadline is now the first of all

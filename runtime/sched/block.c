@@ -18,7 +18,9 @@
 /* Hand-offs that the monitor noticed and that last: how long the longest took
  * is known only when it is over, and where it was only while it lasts. One more
  * than these goes without a stack. */
+#ifndef LASTING	/* fewer where every order of steps is tried */
 #define LASTING 16
+#endif
 static struct {
 	struct worker *worker;	/* NULL: free */
 	struct handoff so_far;

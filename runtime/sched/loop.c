@@ -28,7 +28,9 @@
 #include <errno.h>
 #include <signal.h>
 
+#ifndef STEAL_ROUNDS	/* fewer where every order of steps is tried */
 #define STEAL_ROUNDS	3
+#endif
 #define RESCUE_LOOKS	16
 #define MIGRATE_LOOKS	64
 /* About how long a coroutine stays in its worker's next slot before thieves

@@ -10,7 +10,9 @@
 
 #include "coro/coro.h"
 
+#ifndef RUNQ_SIZE	/* fewer where every order of steps is tried */
 #define RUNQ_SIZE 256u
+#endif
 
 struct runq {
 	_Atomic uint32_t head;		/* anyone, by compare-and-swap */

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* model_idle.c - workers that go to sleep, and what comes just then.
+ *
+ * The runtime's own loop, on one or two workers (model.h), and around them
+ * whoever brings work: "ready" and "ready2" are kernel threads of the program's
+ * that each wake a parked coroutine; "event" is a descriptor that a coroutine
+ * waits for; "sleep" and "sooner" are coroutines that set timers, the second,
+ * which is woken from outside first, for an earlier time than the first; "naps"
+ * sets one after the other. "push" is a coroutine that makes another, then waits
+ * for it without giving its worker away, as one that computes would; with "pair"
+ * both come at once. "look" is the monitor, which looks at timers and descriptors
+ * once. Whatever meets whatever:
+ *
+ * - every coroutine comes to its end, though nobody looks every 10 ms: none is
+ *   left on a queue beside workers that sleep, no timer is slept past, and no
+ *   event goes unnoticed;
+ * - then all workers are asleep as idle, nobody counts as searching, and one of
+ *   them waits for events. */
+#include "model.h"
+#include "event/timer.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t workers;
+static int coros;
+static _Atomic uint32_t go_on;
+
+static void end(void)
+{
+	explore_check(model.done == coros);
+	explore_check(sched.nidle == workers);
+	explore_check(sched.spinning == 0);
+	explore_check(sched.slots == 0 && sched.nglobal == 0);
+	explore_check(sched.poller != NULL);
+	explore_check(timer_first() == COGO_FOREVER);
+}
+
+static void nothing(struct coro *me)
+{
+	(void)me;
+}
+
+/* As if it had been parked for long. */
+static struct coro *parked(void (*fn)(struct coro *me))
+{
+	struct coro *c = model_coro(fn);
+
+	coros++;
+	wait_open(c);
+	c->state = CORO_PARKED;
+	return c;
+}
+
+static void outside(void *arg)
+{
+	struct coro *c = arg;
+
+	if (wait_claim_any(c, WAIT_WOKEN))
+		ready(c);
+}
+
+static void event(void *arg)
+{
+	(void)arg;
+	model_event();
+}
+
+static void sleep_long(struct coro *me)
+{
+	explore_check(park_until(me, WHY_SLEEP, 3000) == WAIT_TIMED_OUT);
+	explore_check(model.now >= 3000);
+}
+
+static void sleep_short(struct coro *me)
+{
+	explore_check(park_until(me, WHY_SLEEP, 2000) == WAIT_TIMED_OUT);
+	explore_check(model.now >= 2000);
+}
+
+static void let_go(struct coro *me)
+{
+	(void)me;
+	atomic_store_explicit(&go_on, 1, memory_order_seq_cst);
+}
+
+static void naps(struct coro *me)
+{
+	park_until(me, WHY_SLEEP, 1500);
+	sleep_long(me);
+}
+
+static void await(struct coro *me)
+{
+	(void)me;
+	explore_until(&go_on, 1);
+}
+
+static void pair(void *arg)
+{
+	struct coro_list both = { 0 };
+	struct coro **c = arg;
+
+	for (int i = 0; i < 2; i++)
+		if (wait_claim_any(c[i], WAIT_WOKEN))
+			coro_list_push(&both, c[i]);
+	ready_all(&both);
+}
+
+static void look(void *arg)
+{
+	(void)arg;
+	model_serve();
+}
+
+static void push(struct coro *me)
+{
+	(void)me;
+	coros++;
+	ready_new(model_coro(let_go));
+	explore_until(&go_on, 1);
+}
+
+int main(int argc, char **argv)
+{
+	char name[200] = "idle:";
+	struct coro *c;
+
+	workers = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
+	if (!workers)
+		return 2;
+	model_begin(workers);
+	strcat(name, " ");
+	strcat(name, argv[1]);
+	for (int i = 2; i < argc; i++) {
+		strcat(name, " ");
+		strcat(name, argv[i]);
+		if (strcmp(argv[i], "ready") == 0) {
+			explore_actor("outside 1", outside, parked(nothing));
+		} else if (strcmp(argv[i], "ready2") == 0) {
+			explore_actor("outside 2", outside, parked(nothing));
+		} else if (strcmp(argv[i], "event") == 0) {
+			c = parked(nothing);
+			model.waits_for_event = c;
+			model.event_ticket = c->wait;
+			explore_actor("event", event, NULL);
+		} else if (strcmp(argv[i], "sleep") == 0) {
+			coros++;
+			ready_new(model_coro(sleep_long));
+			explore_settle();
+		} else if (strcmp(argv[i], "naps") == 0) {
+			coros++;
+			ready_new(model_coro(naps));
+			explore_settle();
+		} else if (strcmp(argv[i], "look") == 0) {
+			explore_actor("monitor", look, NULL);
+		} else if (strcmp(argv[i], "pair") == 0) {
+			static struct coro *two[2];
+
+			two[0] = parked(await);
+			two[1] = parked(let_go);
+			explore_actor("outside 5", pair, two);
+		} else if (strcmp(argv[i], "sooner") == 0) {
+			explore_actor("outside 3", outside, parked(sleep_short));
+		} else if (strcmp(argv[i], "push") == 0) {
+			explore_actor("outside 4", outside, parked(push));
+		} else {
+			fprintf(stderr, "what is %s?\n", argv[i]);
+			return 2;
+		}
+	}
+	return model_explore(name, end);
+}
