@@ -362,6 +362,11 @@ static void be_spare(struct worker *w)
 	sched.spare = w;
 	atomic_fetch_add_explicit(&sched.nspare, 1, memory_order_relaxed);
 	unlock(&sched.lock);
+	/* seq_cst: pairs with the fence in ready.c's start_spare. Who had taken
+	 * a slot for a spare, before we were one, has given it back. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(atomic_load_explicit(&sched.slots, memory_order_relaxed) > 0))
+		wake_worker();
 	for (;;) {
 		/* seq_cst: whoever gives us a slot writes the slot and then the
 		 * futex; we write the futex and then look for the slot. */

@@ -51,8 +51,8 @@ static bool take_slot(void)
 }
 
 /* A spare takes the slot that the caller has taken; when there is none, the
- * monitor makes one. */
-static void start_spare(void)
+ * monitor makes one. False when there is one after all. */
+static bool start_spare(void)
 {
 	struct worker *w;
 
@@ -64,18 +64,26 @@ static void start_spare(void)
 		atomic_fetch_sub_explicit(&sched.nspare, 1, memory_order_relaxed);
 	}
 	unlock(&sched.lock);
-	if (!w) {
-		atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
-		atomic_fetch_add_explicit(&sched.slots, 1, memory_order_acq_rel);
-		monitor_want_worker();
-		return;
+	if (w) {
+		atomic_store_explicit(&w->slot, true, memory_order_release);
+		worker_wake(w);
+		return true;
 	}
-	atomic_store_explicit(&w->slot, true, memory_order_release);
-	worker_wake(w);
+	/* The slot first: whoever searches next finds it. */
+	atomic_fetch_add_explicit(&sched.slots, 1, memory_order_acq_rel);
+	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
+	/* seq_cst: pairs with the fence in be_spare. Whoever looked for a slot
+	 * while we had it is listed by now and we see that, or will see the
+	 * slot. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&sched.nspare, memory_order_relaxed))
+		return false;
+	monitor_want_worker();
+	return true;
 }
 
-/* Gets one more worker to search, unless one does. False when there was none
- * after all. */
+/* Gets one more worker to search, unless one does. False when that is to be
+ * tried again. */
 static bool try_wake(void)
 {
 	uint32_t none = 0;
@@ -103,24 +111,22 @@ static bool try_wake(void)
 		worker_wake(w);
 		return true;
 	}
-	if (take_slot()) {
-		start_spare();
-		return true;
-	}
+	if (take_slot())
+		return start_spare();
 	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
-	return false;
+	/* While we seemed to search, another waker may have left it to us: work
+	 * that it has made, or that nobody waits for events; and a worker that
+	 * saw none of it yet have been listed since we looked. */
+	atomic_thread_fence(memory_order_seq_cst);
+	return !loop_work_waits() &&
+	       (atomic_load_explicit(&sched.poller, memory_order_relaxed) ||
+		atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0);
 }
 
 void wake_worker(void)
 {
-	/* While we seemed to search, another waker may have made work and left
-	 * it to us, and a worker that saw none of it yet have been listed since
-	 * we looked: so that is looked at again. */
-	while (!try_wake()) {
-		atomic_thread_fence(memory_order_seq_cst);
-		if (!loop_work_waits())
-			return;
-	}
+	while (!try_wake())
+		;
 }
 
 static void push_global(struct coro_list *l)
