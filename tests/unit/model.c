@@ -298,9 +298,12 @@ static int start_thread(void *(*entry)(void *), void *arg, bool stuck)
 {
 	static const char *const names[] = { "worker 1", "worker 2", "worker 3",
 					     "worker 4" };
-	struct departure *d = explore_alloc(sizeof(*d));
+	struct departure *d;
 
 	(void)stuck;
+	if (model.full)
+		return -EAGAIN;
+	d = explore_alloc(sizeof(*d));
 	explore_check(model.nthreads < 4);
 	d->entry = entry;
 	d->arg = arg;

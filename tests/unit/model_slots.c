@@ -8,7 +8,7 @@
  * monitor (sched/monitor.c, its turns one by one) also makes workers when it is
  * asked to, and not for another reason. With "looks" it looks at all
  * workers once, whatever they do just then, and finds them asleep and where they
- * were before.
+ * were before. With "full" no more kernel threads can be had.
  *
  * - never are there more slots than one, with workers and free ones together;
  * - at the end there is one again, every coroutine has come to its end, and
@@ -42,7 +42,7 @@ static void end(void)
 {
 	explore_check(model.done == coros);
 	explore_check(count_slots() == 1);
-	explore_check(sched.nidle + sched.nspare == sched.nworkers);
+	explore_check(sched.nidle + sched.nspare == sched.threads);
 	explore_check(sched.spinning == 0 && sched.nglobal == 0);
 	explore_check(sched.poller != NULL);
 }
@@ -130,6 +130,8 @@ int main(int argc, char **argv)
 			make(stuck);
 			make(other);
 			explore_actor("finder", finder, NULL);
+		} else if (strcmp(argv[i], "full") == 0) {
+			model.full = true;
 		} else if (strcmp(argv[i], "looks") == 0) {
 			explore_actor("looker", looker, NULL);
 		} else {
@@ -137,6 +139,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	explore_actor("maker", maker, NULL);
+	if (!model.full)
+		explore_actor("maker", maker, NULL);
 	return model_explore(name, end);
 }
