@@ -10,6 +10,9 @@
  * workers once, whatever they do just then, and finds them asleep and where they
  * were before. With "full" no more kernel threads can be had.
  *
+ * With "stuck", "looks", or no spare to begin with there are more states than a test
+ * has time for: millions are tried, and the first fault ends it (EXPLORE_MOST).
+ *
  * - never are there more slots than one, with workers and free ones together;
  * - at the end there is one again, every coroutine has come to its end, and
  *   every worker sleeps, as idle or as a spare, one of them polling;
