@@ -360,8 +360,11 @@ bool tls_renew(uintptr_t tp)
 
 	if (kept)
 		memcpy(keep, libc_vars, tls.libc_size);
-	tls.deallocate((void *)tp, false);
+	/* None is left when the last time there was no memory for it. */
+	if (arch_tcb_dtv((void *)tp))
+		tls.deallocate((void *)tp, false);
 	clear_thread(tp);
+	arch_tcb_set_dtv((void *)tp, NULL);
 	if (!tls.allocate((void *)tp))
 		return false;
 	if (kept)

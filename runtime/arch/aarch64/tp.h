@@ -42,6 +42,11 @@ static inline void arch_tcb_set_dtv(void *tcb, void *dtv)
 	((void **)tcb)[0] = dtv;
 }
 
+static inline void *arch_tcb_dtv(const void *tcb)
+{
+	return ((void *const *)tcb)[0];
+}
+
 static inline uintptr_t arch_tcb_to_tp(void *tcb)
 {
 	return (uintptr_t)tcb;
