@@ -198,8 +198,12 @@ void loop_give_slot(void)
 {
 	int32_t free = 1 + atomic_fetch_add_explicit(&sched.slots, 1,
 						     memory_order_acq_rel);
-	uint32_t idle = atomic_load_explicit(&sched.nidle, memory_order_relaxed);
+	uint32_t idle;
 
+	/* seq_cst: pairs with the fence in wake_worker. Either whoever makes
+	 * work sees the slot, or we see the work. */
+	atomic_thread_fence(memory_order_seq_cst);
+	idle = atomic_load_explicit(&sched.nidle, memory_order_relaxed);
 	/* Nobody with a slot runs, and nobody waits for events: somebody must,
 	 * or readiness would go unnoticed until the monitor's next look. */
 	if (loop_work_waits() ||
@@ -474,6 +478,8 @@ static struct coro *find_work(struct worker *w)
 	w->picks++;
 	if (w->spinning) {
 		stop_spinning(w);
+		/* seq_cst: as in loop_give_slot, of who seems to search. */
+		atomic_thread_fence(memory_order_seq_cst);
 		if (loop_work_waits())
 			wake_worker();
 	}
