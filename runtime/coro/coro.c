@@ -260,6 +260,8 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	if (c->tp) {
 		tls_set_tid(c->tp, c->vtid);
 		self_set_in(c->tp, c);
+	} else {
+		tls_carried_init(&c->carried);
 	}
 	start = attr->stack_low ? (char *)attr->stack_low + attr->stack_size
 				: c->stack_start;

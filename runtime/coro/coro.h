@@ -29,6 +29,7 @@
 #include "base/compiler.h"
 #include "base/list.h"
 #include "mem/stack.h"
+#include "mem/tls.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -118,6 +119,7 @@ struct coro {
 	void *stack_start;	/* first frame goes here, below the TLS block */
 	void (*entry)(void *);
 	void *arg;
+	struct tls_carried carried;	/* where tp is 0, while it does not run */
 	struct thread *thread;	/* the hook's descriptor, or NULL */
 	void *user;		/* the native API's */
 	int exit_value;

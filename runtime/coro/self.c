@@ -15,6 +15,19 @@ NOINLINE void self_set(struct coro *c)
 	current = c;
 }
 
+NOINLINE void self_leave(struct coro *me)
+{
+	tls_take(&me->carried);
+}
+
+NOINLINE void self_arrive(struct coro *me)
+{
+	self_set(me);
+	/* A worker's own stack keeps nothing from before. */
+	if (me->kind != CORO_KIND_ROOT)
+		tls_give(&me->carried);
+}
+
 void self_set_in(uintptr_t tp, struct coro *c)
 {
 	/* As far from the thread pointer in every block. */

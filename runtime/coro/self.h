@@ -15,6 +15,11 @@
  * that nobody has adopted. Any thread, a signal handler. */
 struct coro *self(void);
 void self_set(struct coro *c);
+/* Where storage is shared: me will run elsewhere, perhaps, and takes with it what
+ * of libc's storage is a coroutine's own all the same; it runs here from now
+ * on. In between another may. */
+void self_leave(struct coro *me);
+void self_arrive(struct coro *me);
 /* The same in a block that nobody runs on yet: a signal may come before the first
  * instruction there. */
 void self_set_in(uintptr_t tp, struct coro *c);

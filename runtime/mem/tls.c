@@ -42,6 +42,7 @@
 #include <errno.h>
 #include <link.h>
 #include <locale.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,10 @@ static struct {
 	void (*deallocate)(void *, bool);
 	void (*ctype_init)(void);
 	void (*call_dtors)(void);
+
+	/* Only where storage is shared, and only if the program began with the
+	 * C++ library: one word and a number, by the ABI of C++. */
+	void **(*exceptions)(void);
 } tls = { .why = "not initialised" };
 
 /* libc's list_t. */
@@ -294,7 +299,10 @@ void tls_init(bool force_shared)
 		tls.why = "";
 		dl_iterate_phdr(find_libc, (void *)tls.ctype_init);
 		join_list();
+		return;
 	}
+	*(void **)&tls.exceptions = dlsym(RTLD_DEFAULT, "__cxa_get_globals");
+	dlerror();	/* not the program's */
 }
 
 bool tls_private(void)
@@ -512,6 +520,39 @@ uintptr_t tls_copy(void *low)
 	if (tls.rseq)
 		((int32_t *)(tp + (uintptr_t)tls.rseq))[1] = UNREGISTERED;
 	return tp;
+}
+
+void tls_carried_init(struct tls_carried *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->locale = LC_GLOBAL_LOCALE;
+}
+
+void tls_take(struct tls_carried *c)
+{
+	void **exceptions;
+
+	c->error = errno;
+	c->resolver_error = h_errno;
+	c->locale = uselocale(NULL);
+	if (tls.exceptions) {
+		exceptions = tls.exceptions();
+		memcpy(c->exceptions, exceptions, sizeof(c->exceptions));
+	}
+}
+
+void tls_give(const struct tls_carried *c)
+{
+	void **exceptions;
+
+	if (uselocale(NULL) != c->locale)
+		uselocale(c->locale);
+	if (tls.exceptions) {
+		exceptions = tls.exceptions();
+		memcpy(exceptions, c->exceptions, sizeof(c->exceptions));
+	}
+	h_errno = c->resolver_error;
+	errno = c->error;
 }
 
 void tls_fork_lock(void)

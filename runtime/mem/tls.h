@@ -71,6 +71,19 @@ bool tls_has_image(void);
 size_t tls_copy_size(void);
 uintptr_t tls_copy(void *low);
 
+/* Where storage is shared: what libc and the C++ library keep there and a
+ * coroutine takes along all the same. libc's own error numbers, the locale of
+ * uselocale, and C++'s exceptions in flight. All of it has a public way in. */
+struct tls_carried {
+	int error, resolver_error;
+	void *locale;
+	void *exceptions[2];
+};
+/* As a new thread has it; from this storage; into this storage. */
+void tls_carried_init(struct tls_carried *c);
+void tls_take(struct tls_carried *c);
+void tls_give(const struct tls_carried *c);
+
 void tls_fork_lock(void);
 void tls_fork_unlock(void);
 /* In the child. tp: the caller's, if its block is one of these, or 0.

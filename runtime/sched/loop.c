@@ -80,7 +80,7 @@ void loop_arrive(struct coro *me)
 
 	/* Shared storage: the one word says who runs here now. */
 	if (unlikely(!me->tp || me->kind == CORO_KIND_ROOT))
-		self_set(me);
+		self_arrive(me);
 	if (parting == PARTING_CALL)
 		return;
 	w->parting = PARTING_NONE;
@@ -154,6 +154,8 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 				      memory_order_relaxed);
 		set_mask(w, to->sigmask);
 	}
+	if (unlikely(!from->tp))
+		self_leave(from);
 	arch_switch(&from->sp, to->sp, to->tp ? to->tp : w->root->tp);
 	loop_arrive(from);
 }

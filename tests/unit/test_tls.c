@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <ctype.h>
@@ -472,6 +473,30 @@ Test(tls, nothing_leaks_when_blocks_are_renewed)
 			before = heap();
 	}
 	check(heap() < before + 65536);
+}
+
+Test(tls, what_is_carried_is_as_it_was_after_another_had_the_storage)
+{
+	locale_t c = newlocale(LC_ALL_MASK, "C", NULL);
+	struct tls_carried one, other;
+
+	tls_init(true);
+	tls_carried_init(&other);
+	errno = EDOM;
+	h_errno = TRY_AGAIN;
+	check(uselocale(c));
+	tls_take(&one);
+	tls_give(&other);	/* one that begins */
+	check(errno == 0 && h_errno == 0);
+	check(uselocale(NULL) == LC_GLOBAL_LOCALE);
+	errno = ERANGE;
+	tls_take(&other);
+	tls_give(&one);
+	check(errno == EDOM && h_errno == TRY_AGAIN);
+	check(uselocale(NULL) == c);
+	tls_give(&other);
+	check(errno == ERANGE && uselocale(NULL) == LC_GLOBAL_LOCALE);
+	freelocale(c);
 }
 
 Test(tls, without_it_the_reason_is_said)
