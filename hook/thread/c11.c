@@ -77,6 +77,16 @@ HOOKED void tss_delete(tss_t key)
 	pthread_key_delete(key);
 }
 
+HOOKED void *tss_get(tss_t key)
+{
+	return pthread_getspecific(key);
+}
+
+HOOKED int tss_set(tss_t key, void *value)
+{
+	return said_in_c11(pthread_setspecific(key, value));
+}
+
 #define MUTEX(m) ((pthread_mutex_t *)(m))
 #define COND(c)	 ((pthread_cond_t *)(c))
 

@@ -142,7 +142,7 @@ static void main_ends(void *round)
 	uintptr_t n = (uintptr_t)round;
 
 	if (n < PTHREAD_DESTRUCTOR_ITERATIONS) {
-		pthread_setspecific(main_key, (void *)(n + 1));
+		REAL(pthread_setspecific)(main_key, (void *)(n + 1));
 		return;
 	}
 	if (atomic_load_explicit(&others, memory_order_seq_cst) == 0)
@@ -152,7 +152,7 @@ static void main_ends(void *round)
 void thread_load(void)
 {
 	if (REAL(pthread_key_create)(&main_key, main_ends) == 0)
-		pthread_setspecific(main_key, (void *)1);
+		REAL(pthread_setspecific)(main_key, (void *)1);
 }
 
 static void release(struct thread *t)
@@ -192,7 +192,7 @@ static void end(struct thread *t)
 
 	if (me->tp)
 		tls_call_destructors();
-	thread_run_destructors();
+	thread_run_destructors(t);
 	kernel_thread_end(me);
 	/* From here on nothing of the program's runs on this coroutine. */
 	door_enter(me);

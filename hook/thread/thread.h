@@ -26,6 +26,7 @@ struct thread {
 	_Atomic(struct coro *) joiner;	/* at most one, and for EDEADLK */
 	bool own_stack;			/* the program gave the memory */
 	size_t guard_size;
+	struct specific *specific;	/* where storage is shared; see key.c */
 
 	/* The owner's alone: see cancel.c. */
 	jmp_buf end;
@@ -39,8 +40,8 @@ struct thread {
 struct thread *thread_find(pthread_t handle);
 bool thread_is_ours(pthread_t handle);
 
-/* The destructors of pthread keys, in pthread's rounds. */
-void thread_run_destructors(void);
+/* The destructors of pthread keys, in pthread's rounds; then no value is left. */
+void thread_run_destructors(struct thread *t);
 
 /* Ends the coroutine that calls with this result, through its cleanups. */
 _Noreturn void thread_unwind(struct thread *t, void *result);
