@@ -582,8 +582,9 @@ HOOKED pthread_t pthread_self(void)
 {
 	struct coro *me = self();
 
-	/* With a descriptor of its own, what libc says is right. */
-	if (unlikely(me && !me->tp && me->kind == CORO_KIND_CORO))
+	/* With a descriptor of its own, what libc says is right. One without is
+	 * who it was in the child of its fork, too. */
+	if (unlikely(me && !me->tp))
 		return (pthread_t)coro_handle(me);
 	return REAL(pthread_self)();
 }
