@@ -15,7 +15,9 @@
 #include "hook/call.h"
 #include "hook/file.h"
 #include "hook/real.h"
+#include "hook/thread/kernel.h"
 #include "hook/thread/locks.h"
+#include "mem/tls.h"
 #include "sched/park.h"
 #include <signal.h>
 #include <stdarg.h>
@@ -54,7 +56,7 @@ int __vfwprintf_chk(FILE *f, int flag, const wchar_t *format, va_list ap);
 int __vsnprintf_chk(char *to, size_t n, int flag, size_t room,
 		    const char *format, va_list ap);
 
-HOOKED void flockfile(FILE *f)
+static void lock_stream(FILE *f)
 {
 	struct coro *me = gate_coro();
 	cogo_time pause = FIRST_PAUSE;
@@ -63,7 +65,7 @@ HOOKED void flockfile(FILE *f)
 		REAL(flockfile)(f);
 		return;
 	}
-	while (ftrylockfile(f)) {
+	while (REAL(ftrylockfile)(f)) {
 		door_enter(me);
 		if (park_until(me, WHY_MUTEX, sys_now() + pause) != WAIT_TIMED_OUT)
 			locks_interrupted(me);
@@ -72,7 +74,46 @@ HOOKED void flockfile(FILE *f)
 			pause *= 2;
 	}
 }
+
+/* libc knows the holder by its storage. Who has none of its own keeps its kernel
+ * thread while it holds a lock, and with it that thread's. */
+static struct coro *borrower(void)
+{
+	struct coro *me = unlikely(!tls_private()) ? gate_coro() : NULL;
+
+	return me && !me->tp ? me : NULL;
+}
+
+HOOKED void flockfile(FILE *f)
+{
+	struct coro *me = borrower();
+
+	lock_stream(f);
+	if (unlikely(me != NULL))
+		bind_for_kernel(me);
+}
 ALIAS(_IO_flockfile, flockfile);
+
+HOOKED int ftrylockfile(FILE *f)
+{
+	struct coro *me = borrower();
+	int r = REAL(ftrylockfile)(f);
+
+	if (unlikely(me != NULL) && r == 0)
+		bind_for_kernel(me);
+	return r;
+}
+ALIAS(_IO_ftrylockfile, ftrylockfile);
+
+HOOKED void funlockfile(FILE *f)
+{
+	struct coro *me = borrower();
+
+	REAL(funlockfile)(f);
+	if (unlikely(me != NULL))
+		unbind_for_kernel(me);
+}
+ALIAS(_IO_funlockfile, funlockfile);
 
 /* What the buffer of a stream of bytes holds, and has room for. A stream of
  * wide characters has another, of which we know nothing. */
@@ -106,7 +147,7 @@ static bool has_line(const FILE *f, size_t most)
 static void let_go(FILE **f)
 {
 	if (*f)
-		funlockfile(*f);
+		REAL(funlockfile)(*f);
 }
 
 /* call, by the stream's owner; enough: it will not need the kernel. A thread
@@ -116,7 +157,7 @@ static void let_go(FILE **f)
 		gate_coro() ? (f) : NULL;			\
 								\
 	if (held_)						\
-		flockfile(held_);				\
+		lock_stream(held_);				\
 	WITHOUT_LOCK(f, why, enough, call);			\
 })
 
@@ -223,7 +264,7 @@ HOOKED int __vfprintf_chk(FILE *f, int flag, const char *format, va_list ap)
 
 	if (!me)
 		return REAL(__vfprintf_chk)(f, flag, format, ap);
-	flockfile(held);
+	lock_stream(held);
 	if (print_short(f, flag, format, ap, &n))
 		return n;
 	return WITHOUT_LOCK(f, WHY_WRITE, false,

@@ -169,10 +169,12 @@ void kernel_thread_end(struct coro *me)
 	struct robust_list *entry, *next;
 	uint32_t tid = (uint32_t)sys_gettid();
 
-	if (me->kind != CORO_KIND_CORO || !mine.held)
+	if (me->kind != CORO_KIND_CORO || !mine.binds)
 		return;
-	if (own_head(me)) {
-		h = head_of(me->tp);
+	/* With shared storage the list is the worker's, which has run nobody
+	 * else since the first of these locks was taken. */
+	if (head.known && mine.held) {
+		h = head_of(arch_tp_get());
 		entry = (void *)((uintptr_t)h->list.next & ~(uintptr_t)1);
 		bool priorities = (uintptr_t)h->list.next & 1;
 
@@ -186,11 +188,12 @@ void kernel_thread_end(struct coro *me)
 			entry = next;
 		}
 		h->list.next = &h->list;
+		((void **)h)[-1] = h;
 	}
-	while (mine.held) {
-		mine.held--;
+	/* Of streams that it had locked, too. */
+	mine.held = 0;
+	while (mine.binds)
 		unbind_for_kernel(me);
-	}
 }
 
 void kernel_fork_child(void)
