@@ -16,6 +16,8 @@
  *	WAIT_UNTIL(cond)        naps until cond holds; false after a long cap
  *	SKIP("reason")          this machine cannot run the case
  *
+ * SHARES_STORAGE: see shared.h.
+ *
  * Each is an expression, true when the expectation was met, so that a case
  * can stop where going on makes no sense: if (!EXPECT_OK(fd = open(..)))
  * return;. They may be used from any thread and leave errno alone.
@@ -51,6 +53,7 @@
 #include <unistd.h>
 
 #include "rawsys.h"
+#include "shared.h"
 
 struct expect_case {
 	const char *name;

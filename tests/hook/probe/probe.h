@@ -19,6 +19,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "../../support/shared.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -59,6 +61,10 @@ extern const struct semantic exception_semantics[];
 /* Says on stderr what was not so. */
 void probe_wrong(const char *file, int line, const char *text);
 
+/* Ends the process at once: this one cannot be seen here, and why. */
+#define PROBE_SKIPPED 77
+void probe_skip(const char *why);
+
 #define MUST(cond)                                                             \
 	do {                                                                   \
 		if (!(cond)) {                                                 \
@@ -87,7 +93,7 @@ long long probe_now_ns(void);
 
 /* Runs each entry, or those that the arguments name, in a child: this very
  * program with "--one NAME". The child's exit status is the verdict; verdict()
- * puts it into words. Returns how many were good, and their number. */
+ * puts it into words. Those that are skipped do not count. Returns how many were good, and their number. */
 struct probe_table {
 	size_t count;
 	const char *(*name)(size_t i);

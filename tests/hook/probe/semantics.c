@@ -59,6 +59,8 @@ static void say(const char *name, int status, bool hung)
 		printf("semantic %s HANGS\n", name);
 	else if (WIFSIGNALED(status))
 		printf("semantic %s DIED of signal %d\n", name, WTERMSIG(status));
+	else if (WEXITSTATUS(status) == PROBE_SKIPPED)
+		printf("semantic %s is not for here\n", name);
 	else
 		printf("semantic %s %s\n", name, status ? "DIFFERENT" : "equal");
 }

@@ -105,6 +105,10 @@ static void *come_later(void *arg)
 
 static void every_thread_finds_the_initial_values(void)
 {
+	if (SHARES_STORAGE) {
+		SKIP(NO_STORAGE);
+		return;
+	}
 	char bytes[CROWD] = {0};
 	int (*constructed)(void);
 	pthread_t t[2 * CROWD];
@@ -166,6 +170,10 @@ static void *swap_each_round(void *arg)
 
 static void a_library_opened_again_begins_again_in_every_thread(void)
 {
+	if (SHARES_STORAGE) {
+		SKIP(NO_STORAGE);
+		return;
+	}
 	pthread_t t[20];
 
 	atomic_store(&round_now, 0);
@@ -242,6 +250,10 @@ static void *fail_to_open(void *arg)
 
 static void the_last_error_is_the_threads_own(void)
 {
+	if (SHARES_STORAGE) {
+		SKIP("what dlerror says is in a thread-local variable");
+		return;
+	}
 	pthread_t t[20];
 
 	dlerror();

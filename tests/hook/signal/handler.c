@@ -366,6 +366,10 @@ static void *have_own_stack(void *arg)
 
 static void a_handler_runs_on_the_stack_its_thread_gave_it(void)
 {
+	if (SHARES_STORAGE) {
+		SKIP(NO_STORAGE);
+		return;
+	}
 	handle_by(SIGUSR1, look_where, 0);
 	handle_by(SIGUSR2, look_where, SA_ONSTACK);
 	for (int i = 0; i < 5; i++)
@@ -415,6 +419,10 @@ static void *fault_and_go_on(void *arg)
 
 static void a_thread_may_survive_its_own_faults(void)
 {
+	if (SHARES_STORAGE) {
+		SKIP(NO_STORAGE);
+		return;
+	}
 	pthread_t t[8];
 
 	handle_info_by(SIGSEGV, jump_out, 0);
