@@ -10,7 +10,7 @@
 
 /* The bottom frame of every coroutine. c->entry and c->arg are fn and its
  * argument; the context itself begins here with the coroutine. */
-static void first_frame(void *arg)
+static SANITIZE_ENDS void first_frame(void *arg)
 {
 	struct coro *me = arg;
 
@@ -51,7 +51,7 @@ void go_unref(struct coro *c)
 		coro_put(c);
 }
 
-void go_exit(void)
+SANITIZE_ENDS void go_exit(void)
 {
 	struct coro *me = self();
 

@@ -265,6 +265,9 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	}
 	start = attr->stack_low ? (char *)attr->stack_low + attr->stack_size
 				: c->stack_start;
+	sanitize_new(&c->sanitize, attr->stack_low ? attr->stack_low
+						   : c->stack.low + c->stack.guard,
+		     start);
 	c->sp = arch_context_make(start, first, c);
 	atomic_fetch_add_explicit(&made, 1, memory_order_relaxed);
 	count_live(+1);
@@ -289,6 +292,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 		return NULL;
 	memset(&c->stack, 0, sizeof(c->stack));
 	c->sp = NULL;
+	sanitize_adopt(&c->sanitize);
 	c->tp = arch_tp_get();
 	c->worker = NULL;
 	c->bound = 1;

@@ -28,6 +28,7 @@
 
 #include "base/compiler.h"
 #include "base/list.h"
+#include "base/sanitize.h"
 #include "mem/stack.h"
 #include "mem/tls.h"
 #include <stdatomic.h>
@@ -70,6 +71,7 @@ struct coro {
 	struct worker *worker;	/* runs it; RUNNING, PARKING: valid */
 	_Atomic uint32_t state;	/* enum coro_state; a futex when bound */
 	uint32_t bound;		/* owner only; >0: keeps its kernel thread */
+	struct sanitize sanitize;	/* empty but with a sanitizer */
 
 	/* The wait word: sequence << 3 | outcome. See coro/wait.h. */
 	_Atomic uint64_t wait;

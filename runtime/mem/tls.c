@@ -37,6 +37,7 @@
 #include "mem/tls.h"
 #include "arch/tp.h"
 #include "base/lock.h"
+#include "base/sanitize.h"
 #include "base/sys.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -292,7 +293,9 @@ static void enlist(uintptr_t tp)
 
 void tls_init(bool force_shared)
 {
-	tls.why = force_shared ? "forced" : look_up();
+	tls.why = force_shared ? "forced" :
+		  SANITIZE_THREAD ? "ThreadSanitizer's state lies there" :
+		  look_up();
 	tls.private = !tls.why;
 	find_member("_thread_db_pthread_cancelhandling", &tls.cancel);
 	if (tls.private) {

@@ -72,12 +72,21 @@ static void finish_exit(struct coro *c)
 		coro_put(c);
 }
 
+/* Whether both have the storage of the worker that they run on. */
+static inline bool same_storage(const struct coro *a, const struct coro *b)
+{
+	return (!a->tp || a->kind == CORO_KIND_ROOT) &&
+	       (!b->tp || b->kind == CORO_KIND_ROOT);
+}
+
 void loop_arrive(struct coro *me)
 {
 	struct worker *w = me->worker;
 	struct coro *c = w->parted;
 	enum parting parting = w->parting;
 
+	sanitize_arrive(&me->sanitize, &c->sanitize, same_storage(c, me),
+			parting == PARTING_EXIT);
 	/* Shared storage: the one word says who runs here now. */
 	if (unlikely(!me->tp || me->kind == CORO_KIND_ROOT))
 		self_arrive(me);
@@ -140,6 +149,8 @@ static void close_mask(struct worker *w)
 void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 		 enum parting parting)
 {
+	uintptr_t tp;
+
 	w->parted = from;
 	w->parting = parting;
 	atomic_store_explicit(&w->current, to, memory_order_relaxed);
@@ -156,7 +167,10 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 	}
 	if (unlikely(!from->tp))
 		self_leave(from);
-	arch_switch(&from->sp, to->sp, to->tp ? to->tp : w->root->tp);
+	tp = to->tp ? to->tp : w->root->tp;
+	sanitize_leave(&from->sanitize, &to->sanitize, same_storage(from, to),
+		       parting == PARTING_EXIT);
+	arch_switch(&from->sp, to->sp, tp);
 	loop_arrive(from);
 }
 

@@ -164,7 +164,7 @@ void park_yield(struct coro *me)
 	loop_switch(w, me, next ? next : w->root, PARTING_YIELD);
 }
 
-void park_exit(struct coro *me)
+SANITIZE_ENDS void park_exit(struct coro *me)
 {
 	switch_out(me, PARTING_EXIT);
 	cogo_throw("coroutine %llu ran after its end",
