@@ -24,6 +24,11 @@
 
 #define PAGE_SIZE	4096u
 
+/* Of a word that its owner writes when it likes and others glance at: what they
+ * see was there at some time, and nothing else follows from it. */
+#define read_once(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define write_once(x, value)	__atomic_store_n(&(x), value, __ATOMIC_RELAXED)
+
 static inline size_t align_up(size_t n, size_t to)
 {
 	return (n + to - 1) & ~(to - 1);

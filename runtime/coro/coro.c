@@ -88,7 +88,7 @@ static int enter_table(struct coro *c)
 
 static bool is_here(const struct coro *c)
 {
-	return likely(c->id > left_behind) || c == survivor;
+	return likely(read_once(c->id) > left_behind) || c == survivor;
 }
 
 struct coro *coro_of_thread(uintptr_t thread)
@@ -229,7 +229,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 		if (r)
 			return r;
 	}
-	c->bound = 0;
+	write_once(c->bound, 0);
 	c->worker = NULL;
 	c->in_runtime = 1;	/* until its entry has begun */
 	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
@@ -237,13 +237,14 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->sigmask = 0;
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
-	c->id = 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
-	c->kind = CORO_KIND_CORO;
+	write_once(c->id, 1 + atomic_fetch_add_explicit(&ids, 1,
+							memory_order_relaxed));
+	write_once(c->kind, CORO_KIND_CORO);
 	c->why = WHY_NOTHING;
 	c->what = NULL;
 	c->fd = -1;
-	c->since = 0;
-	c->trimmed = false;
+	write_once(c->since, 0);
+	write_once(c->trimmed, false);
 	c->altstack.size = 0;
 	c->faulted = 0;
 	c->vforked = 0;
@@ -295,7 +296,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	sanitize_adopt(&c->sanitize);
 	c->tp = arch_tp_get();
 	c->worker = NULL;
-	c->bound = 1;
+	write_once(c->bound, 1);
 	c->in_runtime = 0;
 	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
@@ -303,14 +304,15 @@ struct coro *coro_adopt(enum coro_kind kind)
 		 sizeof(c->sigmask));
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
-	c->id = 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
-	c->kind = kind;
+	write_once(c->id, 1 + atomic_fetch_add_explicit(&ids, 1,
+							memory_order_relaxed));
+	write_once(c->kind, kind);
 	c->altstack.size = 0;
 	c->faulted = 0;
 	c->why = WHY_NOTHING;
 	c->what = NULL;
 	c->fd = -1;
-	c->since = 0;
+	write_once(c->since, 0);
 	c->tid = c->vtid = sys_gettid();
 	c->vforked = 0;
 	c->thread = NULL;

@@ -128,7 +128,7 @@ uint32_t poller_sample(int fd, int dir, bool *ret_dry)
 	/* acquire: pairs with the release in dispatch(); the try that follows
 	 * sees at least what the edge announced. */
 	edges = atomic_load_explicit(&p->edges[dir], memory_order_acquire);
-	*ret_dry = p->armed &&
+	*ret_dry = read_once(p->armed) &&
 		   atomic_load_explicit(&p->dry[dir], memory_order_relaxed) ==
 			   edges + 1;
 	return edges;
@@ -138,7 +138,7 @@ void poller_set_dry(int fd, int dir, uint32_t sample)
 {
 	struct pollable *p = find(fd);
 
-	if (p && p->armed)
+	if (p && read_once(p->armed))
 		atomic_store_explicit(&p->dry[dir], sample + 1,
 				      memory_order_relaxed);
 }
@@ -149,7 +149,7 @@ void poller_set_drained(int fd, uint32_t sample)
 
 	/* A FIN that came before the sample was harvested with it, and has set
 	 * lasting; one that comes later is an edge that the sample has not. */
-	if (p && p->armed &&
+	if (p && read_once(p->armed) &&
 	    !atomic_load_explicit(&p->lasting, memory_order_relaxed))
 		atomic_store_explicit(&p->dry[POLLER_IN], sample + 1,
 				      memory_order_relaxed);
@@ -186,7 +186,7 @@ int poller_add(struct poller_waiter *w, uint32_t sample_in, uint32_t sample_out)
 		r = ops->arm(w->fd, data);
 		if (r)
 			goto out;
-		p->armed = true;
+		write_once(p->armed, true);
 	} else if (((w->events & IN_BITS) && moved(p, POLLER_IN, sample_in)) ||
 		   ((w->events & OUT_BITS) && moved(p, POLLER_OUT, sample_out))) {
 		r = 1;
@@ -206,7 +206,7 @@ void poller_del(struct poller_waiter *w)
 
 	for (;;) {
 		/* The descriptor may be closed meanwhile, and w be moved. */
-		fd = *(volatile int *)&w->fd;
+		fd = read_once(w->fd);
 		p = find(fd);
 		lock(&p->lock);
 		if (w->fd == fd)
@@ -272,7 +272,7 @@ int poller_poll(cogo_time deadline, const uint64_t *sigmask,
 static void reset(struct pollable *p)
 {
 	p->generation++;
-	p->armed = false;
+	write_once(p->armed, false);
 	atomic_store_explicit(&p->lasting, false, memory_order_relaxed);
 	atomic_store_explicit(&p->dry[POLLER_IN], 0, memory_order_relaxed);
 	atomic_store_explicit(&p->dry[POLLER_OUT], 0, memory_order_relaxed);
@@ -309,12 +309,13 @@ static void move_waiters(struct pollable *p, int fd, struct coro_list *ready)
 	to->private = true;
 	list_for_each_safe(pos, tmp, &p->waiters) {
 		list_del(pos);
-		list_entry(pos, struct poller_waiter, link)->fd = copy;
+		write_once(list_entry(pos, struct poller_waiter, link)->fd,
+			   copy);
 		list_add_tail(&to->waiters, pos);
 		to->users++;
 	}
 	if (ops->arm(copy, (uint64_t)to->generation << 32 | (uint32_t)copy) == 0)
-		to->armed = true;
+		write_once(to->armed, true);
 	unlock(&to->lock);
 }
 

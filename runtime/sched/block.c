@@ -49,7 +49,7 @@ void block_enter(struct coro *me, enum why why)
 	if (me->bound)
 		return;
 	me->why = why;
-	me->since = (cogo_time)arch_cycles();
+	write_once(me->since, (cogo_time)arch_cycles());
 	atomic_fetch_add_explicit(&declared, 1, memory_order_relaxed);
 	leave_slot(me->worker);
 	/* From here on handlers may run, whatever doors are closed: the runtime

@@ -160,7 +160,7 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 				worker_count(&w->moves);
 			to->worker = w;
 		}
-		to->trimmed = false;
+		write_once(to->trimmed, false);
 		atomic_store_explicit(&to->state, CORO_RUNNING,
 				      memory_order_relaxed);
 		set_mask(w, to->sigmask);
@@ -176,7 +176,7 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 
 struct coro *loop_pick(struct worker *w)
 {
-	w->picks++;
+	write_once(w->picks, w->picks + 1);
 	if (unlikely(!atomic_load_explicit(&w->slot, memory_order_relaxed)) ||
 	    loop_look_due(w))
 		return NULL;
@@ -491,7 +491,7 @@ static struct coro *find_work(struct worker *w)
 			break;
 		go_idle(w);
 	}
-	w->picks++;
+	write_once(w->picks, w->picks + 1);
 	if (w->spinning) {
 		stop_spinning(w);
 		/* seq_cst: as in loop_give_slot, of who seems to search. */

@@ -117,20 +117,21 @@ static bool sleeps(int tid)
 /* One worker; whether it made progress since the last look. */
 static bool look_at(struct worker *w)
 {
-	uint32_t picks = *(volatile uint32_t *)&w->picks;
+	uint32_t picks = read_once(w->picks);
+	int tid = read_once(w->tid);
 	cogo_time cpu, used;
 
 	if (!atomic_load_explicit(&w->slot, memory_order_relaxed) ||
-	    atomic_load_explicit(&w->away, memory_order_relaxed) || !w->tid)
+	    atomic_load_explicit(&w->away, memory_order_relaxed) || !tid)
 		return false;
-	cpu = cpu_of(w->tid);
+	cpu = cpu_of(tid);
 	used = cpu - w->seen_cpu;
 	if (picks != w->seen_picks) {
 		w->seen_picks = picks;
 		w->seen_cpu = cpu;
 		return true;
 	}
-	if (used < MONITOR_TICK / 2 && !sleeps(w->tid))
+	if (used < MONITOR_TICK / 2 && !sleeps(tid))
 		return true;
 	/* Nothing waits and somebody polls: let it keep what it has. */
 	if (!loop_work_waits() &&
@@ -187,8 +188,8 @@ static long trim(struct coro *c, void *arg)
 	uint32_t s = CORO_PARKED;
 	const cogo_time *before = arg;
 
-	if (c->kind != CORO_KIND_CORO || c->trimmed || c->bound ||
-	    !c->stack.pool || c->since >= *before ||
+	if (read_once(c->kind) != CORO_KIND_CORO || read_once(c->trimmed) ||
+	    read_once(c->bound) || read_once(c->since) >= *before ||
 	    atomic_load_explicit(&c->state, memory_order_relaxed) != CORO_PARKED)
 		return 0;
 	if (!atomic_compare_exchange_strong_explicit(
@@ -197,9 +198,9 @@ static long trim(struct coro *c, void *arg)
 		return 0;
 	/* Looked at again now that it cannot run: a bound one is still on its
 	 * stack, and c->sp is not where. */
-	if (!c->bound) {
+	if (!c->bound && c->stack.pool) {
 		stack_trim(&c->stack, c->sp);
-		c->trimmed = true;
+		write_once(c->trimmed, true);
 	}
 	s = CORO_HELD;
 	if (!atomic_compare_exchange_strong_explicit(

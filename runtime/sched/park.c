@@ -111,7 +111,7 @@ enum wait_outcome park(struct coro *me, uint64_t ticket, enum why why,
 		       cogo_time deadline)
 {
 	me->why = why;
-	me->since = (cogo_time)arch_cycles();
+	write_once(me->since, (cogo_time)arch_cycles());
 	/* seq_cst: pairs with the store in signal_kick. Either the kicker finds
 	 * our wait open, or we find its flag. */
 	atomic_thread_fence(memory_order_seq_cst);

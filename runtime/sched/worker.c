@@ -45,7 +45,7 @@ static void *worker_main(void *arg)
 		cogo_throw("no memory for a worker");
 	w->root->worker = w;
 	w->root->in_runtime = 1;	/* its own stack is all runtime */
-	w->tid = sys_gettid();
+	write_once(w->tid, sys_gettid());
 	/* Everything but faults is blocked until a coroutine's mask comes. */
 	w->kernel_mask = ~(uint64_t)0 & ~((uint64_t)3 << 31);
 	loop(w);
@@ -138,7 +138,7 @@ void worker_retire(struct worker *w)
 		for (;;)
 			sys_futex_wait(&never, 0, COGO_FOREVER);
 	atomic_store_explicit(&w->current, NULL, memory_order_relaxed);
-	w->tid = 0;
+	write_once(w->tid, 0);
 	/* Its memory stays: somebody may be looking at it. */
 	atomic_store_explicit(&sched.workers[w->index], NULL,
 			      memory_order_release);

@@ -49,7 +49,7 @@ void lot_unlock(struct lot_bucket *b)
 static struct lot_bucket *lock_where(struct waiter *w)
 {
 	for (;;) {
-		const void *key = *(const void *volatile *)&w->key;
+		const void *key = read_once(w->key);
 		struct lot_bucket *b = lot_lock(key);
 
 		if (w->key == key)
@@ -145,7 +145,7 @@ int lot_requeue(const void *from, const void *to, int wake, int n,
 			continue;
 		n--;
 		r++;
-		w->key = to;
+		write_once(w->key, to);
 		if (a != b) {
 			list_del(pos);
 			list_add_tail(&b->waiters, pos);
