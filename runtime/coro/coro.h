@@ -15,6 +15,7 @@
  *	RUNNING		none		itself		park, yield, exit
  *	PARKING		none		its worker	the parting act
  *	PARKED		where it waits	nobody		a claimer, through ready
+ *	ASLEEP		where it waits	itself: bound	a claimer, through ready
  *	WAKING		none		its worker	the parting act, or park
  *	HELD		where it waits	the trimmer	the trimmer
  *	HELD_WAKING	none		the trimmer	the trimmer
@@ -36,7 +37,7 @@
 
 enum coro_state {
 	CORO_FREE, CORO_NEW, CORO_READY, CORO_RUNNING, CORO_PARKING,
-	CORO_PARKED, CORO_WAKING, CORO_HELD, CORO_HELD_WAKING, CORO_DONE,
+	CORO_PARKED, CORO_ASLEEP, CORO_WAKING, CORO_HELD, CORO_HELD_WAKING, CORO_DONE,
 };
 
 /* What a parked coroutine waits for: a dump reads like sentences. */

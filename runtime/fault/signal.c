@@ -1484,7 +1484,7 @@ static long consider(struct coro *c, void *arg)
 	}
 	if (c->sigmask & ch->bit)
 		return 0;
-	if (s == CORO_PARKED)
+	if (s == CORO_PARKED || s == CORO_ASLEEP)
 		ch->parked = c;
 	else
 		ch->running = c;

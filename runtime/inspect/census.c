@@ -134,7 +134,7 @@ static void describe(struct coro *c, struct census_entry *e)
 	e->what = c->what;
 	e->fd = c->fd;
 	e->wait = atomic_load_explicit(&c->wait, memory_order_acquire);
-	e->deadline = c->timer.pos || (e->bound && e->state == CORO_PARKED) ?
+	e->deadline = c->timer.pos || e->state == CORO_ASLEEP ?
 			      c->timer.deadline : COGO_FOREVER;
 	e->waited = e->why != WHY_NOTHING ? census_since((uint64_t)c->since)
 					  : -1;
@@ -156,11 +156,13 @@ enum census_result census_take(struct coro *c, bool walk,
 	if (e->state == CORO_FREE || e->state == CORO_DONE ||
 	    c->kind == CORO_KIND_ROOT)
 		return CENSUS_NOBODY;
-	held = walk && c->kind == CORO_KIND_CORO && !c->bound &&
+	held = walk && c->kind == CORO_KIND_CORO &&
 	       (e->state == CORO_PARKED || e->state == CORO_HELD) && hold(c);
 	if (held)
 		e->state = CORO_PARKED;
 	describe(c, e);
+	if (e->state == CORO_ASLEEP)
+		e->state = CORO_PARKED;	/* to those who read it, the same */
 	if (held) {
 		walk_suspended(c, e);
 		owed = let_go(c);

@@ -16,6 +16,7 @@ static const char *const states[] = {
 	[CORO_RUNNING] = "running",
 	[CORO_PARKING] = "about to wait",
 	[CORO_PARKED] = "waits",
+	[CORO_ASLEEP] = "waits",
 	[CORO_WAKING] = "about to run",
 	[CORO_HELD] = "waits",
 	[CORO_HELD_WAKING] = "about to run",

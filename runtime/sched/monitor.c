@@ -189,16 +189,14 @@ static long trim(struct coro *c, void *arg)
 	const cogo_time *before = arg;
 
 	if (read_once(c->kind) != CORO_KIND_CORO || read_once(c->trimmed) ||
-	    read_once(c->bound) || read_once(c->since) >= *before ||
+	    read_once(c->since) >= *before ||
 	    atomic_load_explicit(&c->state, memory_order_relaxed) != CORO_PARKED)
 		return 0;
 	if (!atomic_compare_exchange_strong_explicit(
 		    &c->state, &s, CORO_HELD, memory_order_acq_rel,
 		    memory_order_relaxed))
 		return 0;
-	/* Looked at again now that it cannot run: a bound one is still on its
-	 * stack, and c->sp is not where. */
-	if (!c->bound && c->stack.pool) {
+	if (c->stack.pool) {
 		stack_trim(&c->stack, c->sp);
 		write_once(c->trimmed, true);
 	}

@@ -54,12 +54,12 @@ static void sleep_bound(struct coro *me, uint64_t ticket, cogo_time deadline)
 	uint32_t s = CORO_RUNNING;
 
 	if (!atomic_compare_exchange_strong_explicit(
-		    &me->state, &s, CORO_PARKED, memory_order_acq_rel,
+		    &me->state, &s, CORO_ASLEEP, memory_order_acq_rel,
 		    memory_order_acquire))
 		goto woken;
 	while (atomic_load_explicit(&me->state, memory_order_acquire) ==
-	       CORO_PARKED) {
-		int r = sys_futex_wait(&me->state, CORO_PARKED, deadline);
+	       CORO_ASLEEP) {
+		int r = sys_futex_wait(&me->state, CORO_ASLEEP, deadline);
 
 		if (r != -ETIMEDOUT)
 			continue;

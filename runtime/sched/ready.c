@@ -186,7 +186,10 @@ static bool settle(struct coro *c)
 	for (;;) {
 		switch (s) {
 		case CORO_PARKED:
-			to = c->bound ? CORO_RUNNING : CORO_READY;
+			to = CORO_READY;
+			break;
+		case CORO_ASLEEP:
+			to = CORO_RUNNING;
 			break;
 		case CORO_RUNNING:
 		case CORO_PARKING:
