@@ -22,6 +22,9 @@ class Valgrind(unittest.TestCase):
                         '--max-stackframe=100000', '--error-exitcode=9',
                         lack.WORK, act],
                        f'done {act}\n')
+        if b'Possibly corrupted debuginfo' in run.err:
+            self.skipTest('this valgrind cannot read the debugging information '
+                          'of the compiler that built libcogo.so')
         self.assertEqual(run.kind(), 'done', str(run))
         self.assertNotIn(b'Invalid ', run.err)
         self.assertNotIn(b'uninitialised', run.err)
