@@ -38,18 +38,6 @@ static struct worker *take_idle(void)
 	return w;
 }
 
-static bool take_slot(void)
-{
-	int32_t n = atomic_load_explicit(&sched.slots, memory_order_relaxed);
-
-	while (n > 0)
-		if (atomic_compare_exchange_weak_explicit(
-			    &sched.slots, &n, n - 1, memory_order_acq_rel,
-			    memory_order_relaxed))
-			return true;
-	return false;
-}
-
 /* A spare takes the slot that the caller has taken; when there is none, the
  * monitor makes one. False when there is one after all. */
 static bool start_spare(void)
@@ -111,7 +99,7 @@ static bool try_wake(void)
 		worker_wake(w);
 		return true;
 	}
-	if (take_slot())
+	if (loop_take_slot())
 		return start_spare();
 	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
 	/* While we seemed to search, another waker may have left it to us: work
