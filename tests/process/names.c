@@ -58,7 +58,7 @@ static void *look_up_the_old_way(void *arg)
 {
 	struct hostent host, *result = NULL;
 	struct servent serv, *service = NULL;
-	struct protoent *proto;
+	struct protoent proto, *protocol;
 	struct rpcent rpc, *program;
 	char buf[4096];
 	int err = 0;
@@ -78,9 +78,10 @@ static void *look_up_the_old_way(void *arg)
 					  &service), 0);
 		if (service)
 			EXPECT_EQ(ntohs((uint16_t)serv.s_port), 22);
-		proto = getprotobynumber(6);
-		if (proto)
-			EXPECT_STR(proto->p_name, "tcp");
+		EXPECT_EQ(getprotobynumber_r(6, &proto, buf, sizeof(buf),
+					     &protocol), 0);
+		if (protocol)
+			EXPECT_STR(protocol->p_name, "tcp");
 		getrpcbynumber_r(100000, &rpc, buf, sizeof(buf), &program);
 		EXPECT(!program || strcmp(program->r_name, "portmapper") == 0);
 		getrpcbyname_r("portmapper", &rpc, buf, sizeof(buf), &program);
