@@ -93,21 +93,15 @@ static long answer(struct pollfd *fds, unsigned n, const struct poller_waiter *w
 static long block_poll(struct coro *me, struct pollfd *fds, unsigned n,
 		       cogo_time deadline)
 {
-	struct timespec ts, *span = NULL;
+	struct timespec room;
 	long r;
 
-	if (deadline != COGO_FOREVER) {
-		cogo_time left = deadline - sys_now();
-
-		if (left < 0)
-			left = 0;
-		ts = (struct timespec){ left / NSEC, left % NSEC };
-		span = &ts;
-	}
 	do {
+		long span = (long)sys_left(deadline, &room);
+
 		block_enter(me, WHY_POLL);
-		r = gate_call(me, SYS_ppoll, (const long[6]){ (long)fds, n,
-							      (long)span, 0, 8 });
+		r = gate_call(me, SYS_ppoll,
+			      (const long[6]){ (long)fds, n, span, 0, 8 });
 		block_exit(me);
 	} while (r == -EINTR && (r = gate_interrupted(me, false)) == 0);
 	return r;

@@ -381,17 +381,9 @@ ALIAS(gsignal, raise);
 static long wait_in_kernel(struct coro *me, sigbits set, siginfo_t *info,
 			   cogo_time deadline)
 {
-	struct timespec ts, *span = NULL;
-	cogo_time left;
+	struct timespec room, *span = sys_left(deadline, &room);
 	long r;
 
-	if (deadline != COGO_FOREVER) {
-		left = deadline - sys_now();
-		if (left < 0)
-			left = 0;
-		ts = (struct timespec){ left / NSEC, left % NSEC };
-		span = &ts;
-	}
 	block_enter(me, WHY_SIGNAL);
 	r = gate_call(me, SYS_rt_sigtimedwait, (const long[6]){
 		(long)&set, (long)info, (long)span, SIGSET_BYTES });

@@ -20,6 +20,19 @@ cogo_time sys_now(void)
 	return (cogo_time)ts.tv_sec * NSEC + ts.tv_nsec;
 }
 
+struct timespec *sys_left(cogo_time deadline, struct timespec *room)
+{
+	cogo_time left;
+
+	if (deadline == COGO_FOREVER)
+		return NULL;
+	left = deadline - sys_now();
+	if (left < 0)
+		left = 0;
+	*room = (struct timespec){ left / NSEC, left % NSEC };
+	return room;
+}
+
 int sys_futex_wait(_Atomic uint32_t *word, uint32_t value, cogo_time deadline)
 {
 	struct timespec ts, *until = NULL;

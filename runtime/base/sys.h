@@ -33,6 +33,11 @@
 /* CLOCK_MONOTONIC in nanoseconds, through the vDSO. */
 cogo_time sys_now(void);
 
+/* What is left until deadline, as the kernel takes it: in *room, or NULL for
+ * ever. None is left of one that is over. */
+struct timespec;
+struct timespec *sys_left(cogo_time deadline, struct timespec *room);
+
 /* Sleeps while *word == value, until deadline. 0 when woken (or for no
  * reason), -EAGAIN when *word differed, -ETIMEDOUT, -EINTR. */
 int sys_futex_wait(_Atomic uint32_t *word, uint32_t value, cogo_time deadline);

@@ -15,8 +15,6 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#define NSEC 1000000000
-
 bool fd_sample(struct fd_wait *w)
 {
 	bool dry;
@@ -49,17 +47,9 @@ static int wait_in_kernel(struct coro *me, const struct fd_wait *w,
 {
 	struct pollfd p = { .fd = w->fd,
 			    .events = w->dir == POLLER_IN ? POLLIN : POLLOUT };
-	struct timespec ts, *span = NULL;
-	cogo_time left;
+	struct timespec room, *span = sys_left(deadline, &room);
 	long r;
 
-	if (deadline != COGO_FOREVER) {
-		left = deadline - sys_now();
-		if (left < 0)
-			left = 0;
-		ts = (struct timespec){ left / NSEC, left % NSEC };
-		span = &ts;
-	}
 	me->fd = w->asked;
 	block_enter(me, why);
 	r = arch_syscall_unless(&me->interrupt, SYS_ppoll,
