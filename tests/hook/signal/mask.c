@@ -277,6 +277,17 @@ static void send_to(pid_t pid, int times, int seen)
 	_exit(0);
 }
 
+/* The kernel prefers main, too, but now and then another thread comes first: one
+ * in some thousands. Coroutines would come first far more often, since workers
+ * look at what is pending whenever they change their masks; so there it is a
+ * promise. */
+static int may_go_elsewhere(int times)
+{
+	const char *preload = getenv("LD_PRELOAD");
+
+	return preload && strstr(preload, "libcogo") ? 0 : times / 100;
+}
+
 /* Others do not block it either, and have their hands full. */
 static void what_is_sent_to_the_process_goes_to_main_if_it_does_not_block_it(void)
 {
@@ -318,7 +329,7 @@ static void what_is_sent_to_the_process_goes_to_main_if_it_does_not_block_it(voi
 	}
 	EXPECT_EQ(status_of(pid), 0);
 	EXPECT_EQ(atomic_load(&handled), times);
-	EXPECT_EQ(atomic_load(&elsewhere), 0);
+	EXPECT(atomic_load(&elsewhere) <= may_go_elsewhere(times));
 	atomic_store(&may_end, true);
 	for (int i = 0; i < 8; i++)
 		for (int k = 0; k < 2; k++)
