@@ -82,9 +82,8 @@ static bool poll_knows(int fd)
 long io_poll(int fd, int dir)
 {
 	struct pollfd p = { .fd = fd, .events = dir == POLLER_IN ? POLLIN : POLLOUT };
-	struct timespec zero = { 0, 0 };
 
-	if (sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8) != 0 || !poll_knows(fd))
+	if (sys_poll_now(&p, 1) != 0 || !poll_knows(fd))
 		return -EOPNOTSUPP;
 	return -EAGAIN;
 }
@@ -397,17 +396,11 @@ static int wait_ready(struct coro *me, int fd, int dir, enum why why)
 {
 	struct fd_wait w = FD_WAIT(fd, dir);
 	struct pollfd p = { .fd = fd, .events = dir == POLLER_IN ? POLLIN : POLLOUT };
-	struct timespec zero;
 	int r = 0;
 	long n;
 
 	for (;;) {
-		if (fd_sample(&w)) {
-			n = 0;
-		} else {
-			zero = (struct timespec){ 0, 0 };
-			n = sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8);
-		}
+		n = fd_sample(&w) ? 0 : sys_poll_now(&p, 1);
 		if (n != 0 || fdtab_nonblocking(fd))
 			break;
 		r = fd_wait(&w, io_deadline(fd, dir), why);

@@ -10,6 +10,7 @@
 #include "hook/io.h"
 #include "hook/real.h"
 #include "sched/park.h"
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +111,6 @@ static long block_poll(struct coro *me, struct pollfd *fds, unsigned n,
 static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 		     cogo_time deadline, const struct room *room)
 {
-	struct timespec zero;
 	long r;
 	int e;
 
@@ -118,8 +118,7 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 		/* Dry is good enough to wait for news, not to tell the program:
 		 * the runtime may not have heard of them yet. */
 		if (!sample_all(fds, n, room->samples) || deadline == 0) {
-			zero = (struct timespec){ 0, 0 };
-			r = sys_call(SYS_ppoll, fds, n, &zero, NULL, 8);
+			r = sys_poll_now(fds, n);
 			if (r >= 0)
 				note(fds, n, room->samples);
 			if (r || deadline == 0)
@@ -132,10 +131,8 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 				return r;
 			continue;
 		}
-		if (e == -ETIMEDOUT) {
-			zero = (struct timespec){ 0, 0 };
-			return sys_call(SYS_ppoll, fds, n, &zero, NULL, 8);
-		}
+		if (e == -ETIMEDOUT)
+			return sys_poll_now(fds, n);
 		if (e == -EINTR || e == -ECANCELED) {
 			e = gate_interrupted(me, false);
 			if (e)
@@ -161,9 +158,9 @@ static long do_poll(struct coro *me, struct pollfd *fds, nfds_t n,
 	if (n > FEW) {
 		/* More than the process may have open: the kernel says EINVAL,
 		 * before it looks at the memory. */
-		struct timespec zero = { 0, 0 };
-
-		r = sys_call(SYS_ppoll, fds, n, &zero, NULL, 8);
+		if (n > UINT_MAX)
+			return -EINVAL;
+		r = sys_poll_now(fds, (unsigned)n);
 		if (r || deadline == 0)
 			return r;
 		mem = malloc(n * (sizeof(*few) + 2 * sizeof(uint32_t)));

@@ -464,7 +464,6 @@ static long try_accept(int fd, const void *arg)
 	const struct accept_arg *a = arg;
 	struct lock *l = &accept_locks[(unsigned)fd % ACCEPT_LOCKS];
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	struct timespec zero = { 0, 0 };
 	struct io_call call = block_accept(fd, arg);
 	bool sure = fdtab_ours(fd);
 	long r;
@@ -473,7 +472,7 @@ static long try_accept(int fd, const void *arg)
 		if (!sure)
 			block_enter(a->me, WHY_ACCEPT);
 		lock(l);
-		r = sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8);
+		r = sys_poll_now(&p, 1);
 		if (r == 0)
 			r = not_listening(fd);
 		if (r > 0)
@@ -574,10 +573,9 @@ static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
 		return r;
 	for (;;) {
 		struct pollfd p = { .fd = w.fd, .events = POLLOUT };
-		struct timespec zero = { 0, 0 };
 
 		fd_sample(&w);
-		if (sys_call(SYS_ppoll, &p, 1, &zero, NULL, 8) != 0)
+		if (sys_poll_now(&p, 1) != 0)
 			break;
 		r = fd_wait(&w, until, WHY_CONNECT);
 		if (r == 0)

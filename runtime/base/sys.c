@@ -77,6 +77,18 @@ int sys_getpid(void)
 	return (int)sys_call(SYS_getpid);
 }
 
+long sys_poll_now(struct pollfd *fds, unsigned n)
+{
+	struct timespec zero;
+	long r;
+
+	do {
+		zero = (struct timespec){ 0, 0 };
+		r = sys_call(SYS_ppoll, fds, n, &zero, NULL, 8);
+	} while (r == -EINTR);
+	return r;
+}
+
 void sys_write_all(int fd, const char *text, size_t n)
 {
 	while (n) {

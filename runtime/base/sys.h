@@ -38,6 +38,14 @@ cogo_time sys_now(void);
 struct timespec;
 struct timespec *sys_left(cogo_time deadline, struct timespec *room);
 
+/* What is so at this moment, as poll with no time at all; but a signal that
+ * comes just then is no answer: the kernel breaks off even a look, with EINTR,
+ * and whoever only looked would take it for a handler that ended a wait, or for
+ * readiness. Its handler has run, or has been put off, and the look is
+ * repeated. */
+struct pollfd;
+long sys_poll_now(struct pollfd *fds, unsigned n);
+
 /* Sleeps while *word == value, until deadline. 0 when woken (or for no
  * reason), -EAGAIN when *word differed, -ETIMEDOUT, -EINTR. */
 int sys_futex_wait(_Atomic uint32_t *word, uint32_t value, cogo_time deadline);

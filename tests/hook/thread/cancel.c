@@ -582,28 +582,36 @@ static void *enter_and_wait(void *arg)
 {
 	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 	((const struct point *)arg)->call();
-	return NULL;
+	return (void *)(intptr_t)errno;
 }
 
 static void no_request_is_lost_wherever_it_falls(void)
 {
-	/* CANCEL_STEP=1: every moment of them. */
+	/* CANCEL_STEP=1: every moment of them; CANCEL_POINT: at that one. */
 	int step = getenv("CANCEL_STEP") ? atoi(getenv("CANCEL_STEP")) : 3;
+	const char *only = getenv("CANCEL_POINT");
 
 	if (!set_up())
 		return;
 	for (size_t i = 0; i < POINTS; i++) {
+		if (only && strcmp(only, points[i].name))
+			continue;
 		expect_enter(points[i].name);
 		fill_listener(points[i].call == by_connect);
 		for (int k = 0; k < 100; k += step) {
 			pthread_t t = start(enter_and_wait, (void *)&points[i]);
+			void *ended;
 
 			for (int n = 0; n < k % 4; n++)
 				sched_yield();
 			for (volatile int n = 0; n < k * 50; n++)
 				;
 			EXPECT_EQ(pthread_cancel(t), 0);
-			EXPECT(finish(t) == PTHREAD_CANCELED);
+			ended = finish(t);
+			if (!EXPECT(ended == PTHREAD_CANCELED))
+				expect_say("%s, moment %d: it returned, errno %d\n",
+					   points[i].name, k,
+					   (int)(intptr_t)ended);
 		}
 	}
 	fill_listener(false);
