@@ -1631,7 +1631,7 @@ int signal_start(void)
 		if (first)
 			main_mask_is(first->sigmask);
 	}
-	return worker_start_thread(router, NULL);
+	return worker_start_surely(router, NULL);
 }
 
 void signal_fork_child(void)

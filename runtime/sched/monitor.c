@@ -256,7 +256,7 @@ static void *monitor_main(void *arg UNUSED)
 
 int monitor_start(void)
 {
-	return worker_start_thread(monitor_main, NULL);
+	return worker_start_surely(monitor_main, NULL);
 }
 
 void monitor_fork_child(void)

@@ -35,6 +35,13 @@ int worker_start_thread(void *(*entry)(void *), void *arg)
 	return start(entry, arg, false);
 }
 
+int worker_start_surely(void *(*entry)(void *), void *arg)
+{
+	int r = start(entry, arg, false);
+
+	return r ? start(entry, arg, true) : 0;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;

@@ -103,6 +103,10 @@ void worker_use(worker_start_fn start);
  * Never on a coroutine. 0 or -errno. */
 int worker_add(bool slot, bool stuck);
 int worker_start_thread(void *(*entry)(void *), void *arg);
+/* One that runs nothing but the runtime, and without which the program would be
+ * the worse for ever: one that libc does not know will do, where libc has no
+ * memory for it just then. */
+int worker_start_surely(void *(*entry)(void *), void *arg);
 
 /* The coroutine that had w to itself is no more, and w is fit for nobody else:
  * it sleeps for good, or ends if there are many like it. When this returns, the
