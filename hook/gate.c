@@ -13,8 +13,11 @@ struct coro *gate_bound(struct coro *me)
 
 long gate_errno(long r)
 {
-	if (unlikely(r == -GATE_CANCELED))
-		cancel_act(self());
+	if (unlikely(r == -GATE_CANCELED)) {
+		if (cancel_unwinds(self()))
+			cancel_act(self());
+		r = -ECANCELED;
+	}
 	errno = (int)-r;
 	return -1;
 }

@@ -170,8 +170,12 @@ static long do_poll(struct coro *me, struct pollfd *fds, nfds_t n,
 		room.samples = (uint32_t *)(room.waiters + n);
 	}
 	door_enter(me);
-	r = cancel_wanted(me) ? -GATE_CANCELED
-			      : wait_for(me, fds, (unsigned)n, deadline, &room);
+	if (cancel_unwinds(me)) {
+		r = -GATE_CANCELED;	/* once the memory is free */
+	} else {
+		cancel_point(me);
+		r = wait_for(me, fds, (unsigned)n, deadline, &room);
+	}
 	door_leave(me);
 	free(mem);
 	return r;

@@ -4,7 +4,6 @@
 #include "base/sys.h"
 #include "boot.h"
 #include "hook/gate.h"
-#include "fault/signal.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
 #include "hook/thread/thread.h"
@@ -42,10 +41,10 @@ __attribute__((constructor)) static void come_to_life(void)
 {
 	lent.clone = REAL(clone);
 	boot_use(&lent);
+	cancel_load();
 	boot_load();
 	if (!gate_threads())
 		return;
 	coro_adopt(CORO_KIND_THREAD);	/* main */
 	thread_load();
-	signal_on_cancel(cancel_act);
 }

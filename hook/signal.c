@@ -482,8 +482,11 @@ HOOKED int sigwait(const sigset_t *set, int *sig)
 		return 0;
 	}
 	r = wait_for(me, bits_of(set), &info, COGO_FOREVER, true);
-	if (r == -GATE_CANCELED)
-		cancel_act(me);
+	if (r == -GATE_CANCELED) {
+		if (cancel_unwinds(me))
+			cancel_act(me);
+		return ECANCELED;
+	}
 	if (r < 0)
 		return -r;
 	*sig = r;

@@ -106,8 +106,10 @@ static int block_sleep(struct coro *me, clockid_t clock, int flags,
 /* Where errno is left alone. */
 static int act_on(int r)
 {
-	if (r == -GATE_CANCELED)
+	if (r == -GATE_CANCELED) {
 		gate_return(r);
+		return -ECANCELED;
+	}
 	return r;
 }
 

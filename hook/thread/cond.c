@@ -52,9 +52,9 @@ static int wait_and_see(struct coro *me, struct cond *c, struct mutex *m,
 	while (r) {
 		if (r == -ETIMEDOUT && locks_time_is_up(u))
 			return r;
-		if (r == -EINTR && !cancel_wanted(me))
+		if (r == -EINTR && !cancel_unwinds(me))
 			locks_interrupted(me);
-		if (cancel_wanted(me))
+		if (cancel_unwinds(me))
 			return -ECANCELED;
 		r = cond_wait_again(c, locks_deadline(u), &epoch);
 	}
@@ -69,7 +69,8 @@ static int wait_ours(pthread_cond_t *c, pthread_mutex_t *m,
 	int r;
 
 	me = locks_door();
-	cancel_point(me);
+	if (cancel_unwinds(me))
+		cancel_act(me);
 	r = mutex_before_wait(m, &word);
 	if (r) {
 		door_leave(me);

@@ -53,7 +53,8 @@ static long wait_ours(sem_t *s, const struct locks_until *u)
 	struct coro *me = locks_door();
 	int r;
 
-	cancel_point(me);
+	if (cancel_unwinds(me))
+		cancel_act(me);
 	do {
 		r = sem_take(word_of(s), locks_deadline(u));
 		if (r == -ETIMEDOUT && !locks_time_is_up(u))
@@ -62,6 +63,10 @@ static long wait_ours(sem_t *s, const struct locks_until *u)
 			break;
 		/* As the kernel restarts a futex: never a timed one. */
 		r = gate_interrupted(me, !u->abstime);
+		/* A semaphore that one got without getting it protects nothing:
+		 * who is told by errors waits on. */
+		if (r == -GATE_CANCELED && !cancel_unwinds(me))
+			r = 0;
 	} while (r == 0 || r == -ETIMEDOUT);
 	door_leave(me);
 	return r;

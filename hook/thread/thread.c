@@ -22,6 +22,7 @@
 #include "base/sys.h"
 #include "boot.h"
 #include "fault/signal.h"
+#include "fault/unwind.h"
 #include "go.h"
 #include "hook/gate.h"
 #include "hook/real.h"
@@ -208,10 +209,14 @@ static void end(struct thread *t)
 static void thread_main(void *arg)
 {
 	struct thread *t = arg;
+	struct unwind u;
 
-	/* A forced unwind that has reached the top comes back here. */
-	if (_setjmp(t->end) == 0)
+	unwind_begin(t->coro, &u);
+	if (_setjmp(u.end) == 0)
 		t->result = t->start(t->arg);
+	if (u.why == UNWIND_CANCELED)
+		t->result = PTHREAD_CANCELED;
+	unwind_end(t->coro, &u);
 	end(t);
 }
 
@@ -370,6 +375,7 @@ static int create_coroutine(pthread_t *ret, const pthread_attr_t *attr,
 				      ? THREAD_DETACHED : THREAD_JOINABLE,
 			      memory_order_relaxed);
 	c->thread = t;
+	atomic_store_explicit(&c->cancel, CANCEL_UNWINDS, memory_order_relaxed);
 	c->sigmask = signal_mask(me);
 	if (attr) {
 		sigset_t mask;
@@ -485,9 +491,10 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 			r = ETIMEDOUT;
 			goto out;
 		}
-		/* No handler ends it. */
+		/* No handler ends it, and nothing else that a function which
+		 * returns no such error could tell of. */
 		r = gate_interrupted(me, true);
-		if (r == -GATE_CANCELED)
+		if (cancel_unwinds(me))
 			goto out;
 	}
 	r = 0;

@@ -5,9 +5,7 @@
 
 #include "coro/coro.h"
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <unwind.h>
 
 /* Who lets go of the descriptor: the joiner of one that has ended, who detaches
  * one that has ended, or a detached one itself. */
@@ -27,12 +25,6 @@ struct thread {
 	bool own_stack;			/* the program gave the memory */
 	size_t guard_size;
 	struct specific *specific;	/* where storage is shared; see key.c */
-
-	/* The owner's alone: see cancel.c. */
-	jmp_buf end;
-	__pthread_unwind_buf_t *cleanups;
-	struct _pthread_cleanup_buffer *old_cleanups;
-	struct _Unwind_Exception exception;
 };
 
 /* The descriptor of a coroutine's pthread_t; NULL for kernel threads, and for
@@ -42,9 +34,6 @@ bool thread_is_ours(pthread_t handle);
 
 /* The destructors of pthread keys, in pthread's rounds; then no value is left. */
 void thread_run_destructors(struct thread *t);
-
-/* Ends the coroutine that calls with this result, through its cleanups. */
-_Noreturn void thread_unwind(struct thread *t, void *result);
 
 /* Once, on the main thread, at load. */
 void thread_load(void);

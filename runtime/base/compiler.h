@@ -3,6 +3,7 @@
 #ifndef COGO_BASE_COMPILER_H
 #define COGO_BASE_COMPILER_H
 
+#include "cogo/time.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,9 +34,5 @@ static inline size_t align_up(size_t n, size_t to)
 {
 	return (n + to - 1) & ~(to - 1);
 }
-
-/* Absolute time of CLOCK_MONOTONIC in nanoseconds. */
-typedef int64_t cogo_time;
-#define COGO_FOREVER	INT64_MAX
 
 #endif

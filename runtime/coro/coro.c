@@ -252,6 +252,8 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->vtid = new_tid();
 	c->thread = NULL;
 	c->user = NULL;
+	c->unwind = NULL;
+	c->local = NULL;
 	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
 	memset(c->name, 0, sizeof(c->name));
@@ -317,6 +319,8 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->vforked = 0;
 	c->thread = NULL;
 	c->user = NULL;
+	c->unwind = NULL;
+	c->local = NULL;
 	memset(c->name, 0, sizeof(c->name));
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
 	atomic_store_explicit(&c->state, CORO_RUNNING, memory_order_release);

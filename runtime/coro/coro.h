@@ -64,6 +64,8 @@ enum parting {
 
 struct worker;
 struct thread;
+struct unwind;
+struct local;
 
 struct coro {
 	/* The switch. */
@@ -125,7 +127,8 @@ struct coro {
 	struct tls_carried carried;	/* where tp is 0, while it does not run */
 	struct thread *thread;	/* the hook's descriptor, or NULL */
 	void *user;		/* the native API's */
-	int exit_value;
+	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
+	struct local *local;	/* see coro/local.h */
 	_Atomic uint32_t refs;
 } __attribute__((aligned(64)));
 
@@ -148,10 +151,11 @@ struct coro {
 	atomic_store_explicit(&(me)->asleep.pc, 0, memory_order_relaxed)
 
 /* Somebody wants it to end; it does not want to hear of it now; or wants to at
- * any moment; or is on its way already. */
+ * any moment; or is on its way already. At a call that may wait it is unwound,
+ * as threads are, and not told by an error, as the native API does. */
 enum coro_cancel {
 	CANCEL_WANTED = 1, CANCEL_DISABLED = 2, CANCEL_ASYNC = 4,
-	CANCEL_EXITING = 8,
+	CANCEL_EXITING = 8, CANCEL_UNWINDS = 16,
 };
 
 enum coro_kind { CORO_KIND_CORO, CORO_KIND_THREAD, CORO_KIND_ROOT };

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* cogo/time.h - moments, and how long it is until then.
+ *
+ * A moment is a number of nanoseconds on CLOCK_MONOTONIC, which nobody sets; a
+ * span is a number of nanoseconds. Every call that waits takes the moment at
+ * which it shall stop waiting, its deadline, so that a budget passed down
+ * through several calls stays one budget:
+ *
+ *	cogo_time until = cogo_in(200 * COGO_MS);
+ *
+ *	r = cogo_recv(c, &x, until);
+ *	if (r == 0)
+ *		r = cogo_send(d, &x, until);
+ *
+ * COGO_FOREVER never comes; 0, like any moment that has passed, does not wait. */
+#ifndef COGO_TIME_H
+#define COGO_TIME_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef int64_t cogo_time;
+
+#define COGO_FOREVER INT64_MAX
+
+#define COGO_US INT64_C(1000)
+#define COGO_MS INT64_C(1000000)
+#define COGO_SEC INT64_C(1000000000)
+
+/* This moment. Never parks; any thread, a signal handler. */
+cogo_time cogo_now(void);
+
+/* The moment that is so many nanoseconds away: now, for a span that is not
+ * positive, COGO_FOREVER for one that is too long to count. As cogo_now. */
+cogo_time cogo_in(int64_t span);
+
+/* Waits until the moment has come, or past it, never before it: 0, or
+ * -ECANCELED. Parks; on a kernel thread that runs no coroutine, sleeps. */
+int cogo_sleep_until(cogo_time moment);
+
+/* The same for a span. */
+int cogo_sleep(int64_t span);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

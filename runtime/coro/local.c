@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* coro/local.c - what a coroutine has of its own, by key. */
+#include "coro/local.h"
+#include <errno.h>
+#include <stdlib.h>
+
+struct local {
+	struct local *next;
+	const struct local_key *key;
+	void *value;
+};
+
+static struct local *find(struct coro *me, const struct local_key *key)
+{
+	struct local **at, *l;
+
+	for (at = &me->local; (l = *at); at = &l->next) {
+		if (l->key != key)
+			continue;
+		*at = l->next;
+		l->next = me->local;
+		me->local = l;
+		return l;
+	}
+	return NULL;
+}
+
+void *local_get(struct coro *me, const struct local_key *key)
+{
+	struct local *l = me->local;
+
+	if (likely(l && l->key == key))
+		return l->value;
+	l = l ? find(me, key) : NULL;
+	return l ? l->value : NULL;
+}
+
+int local_set(struct coro *me, const struct local_key *key, void *value)
+{
+	struct local *l = find(me, key);
+
+	if (!value) {
+		if (l) {	/* the first, now */
+			me->local = l->next;
+			free(l);
+		}
+		return 0;
+	}
+	if (!l) {
+		l = malloc(sizeof(*l));
+		if (!l)
+			return -ENOMEM;
+		l->key = key;
+		l->next = me->local;
+		me->local = l;
+	}
+	l->value = value;
+	return 0;
+}
+
+void local_end(struct coro *me)
+{
+	struct local *l;
+
+	for (int round = 0; round < LOCAL_ROUNDS && me->local; round++) {
+		struct local *mine = me->local;
+
+		/* What the destructors set belongs to the next round. */
+		me->local = NULL;
+		while ((l = mine)) {
+			mine = l->next;
+			if (l->key->destroy)
+				l->key->destroy(l->value);
+			free(l);
+		}
+	}
+	while ((l = me->local)) {
+		me->local = l->next;
+		free(l);
+	}
+}
+
+void local_each(struct coro *me,
+		void (*fn)(const struct local_key *, void *value, void *arg),
+		void *arg)
+{
+	for (struct local *l = me->local; l; l = l->next)
+		fn(l->key, l->value, arg);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* coro/local.h - what a coroutine has of its own, by key.
+ *
+ * __thread already is the coroutine's own; this is for what needs an initial
+ * value, a destructor, or is handed on to those that it makes. A key is an
+ * address, of a struct local_key that is never freed while anybody has a value
+ * under it, and nothing needs to be created or given back. Values are in a list:
+ * there are few, and the one asked for last is first. Adopted kernel threads have
+ * them too. All calls are the owner's. */
+#ifndef COGO_CORO_LOCAL_H
+#define COGO_CORO_LOCAL_H
+
+#include "coro/coro.h"
+
+struct local_key {
+	/* At the coroutine's end, for each value that is not NULL; or NULL. */
+	void (*destroy)(void *value);
+};
+
+/* The value; NULL if there is none. */
+void *local_get(struct coro *me, const struct local_key *key);
+
+/* 0, or -ENOMEM. NULL takes the value away. Calls malloc. */
+int local_set(struct coro *me, const struct local_key *key, void *value);
+
+/* The destructors, until none has left a value, but LOCAL_ROUNDS times at most.
+ * Outside the runtime: they are the program's code. */
+#define LOCAL_ROUNDS 4
+void local_end(struct coro *me);
+
+/* Each key and value, for one who hands some on. */
+void local_each(struct coro *me,
+		void (*fn)(const struct local_key *, void *value, void *arg),
+		void *arg);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* fault/unwind.h - leaving a stack from any depth, and what must be run on the
+ * way.
+ *
+ * The unwinder of libgcc walks up the stack and runs what each frame left to be
+ * cleaned up: C++ destructors, __attribute__((cleanup)), in code compiled with
+ * exceptions. Plain C has none of that, so its cleanups register themselves
+ * here, in lists whose nodes lie in the frames that they belong to: cogo_defer,
+ * and pthread_cleanup_push in both of its forms. The walk runs each when it has
+ * passed its frame, and ends in a base: a jump buffer at the bottom of a
+ * coroutine, or in the middle, where somebody wants to catch what falls. */
+#ifndef COGO_FAULT_UNWIND_H
+#define COGO_FAULT_UNWIND_H
+
+#include "coro/coro.h"
+#include <pthread.h>
+#include <setjmp.h>
+#include <unwind.h>
+
+enum unwind_why {
+	UNWIND_NOT, UNWIND_EXIT, UNWIND_CANCELED, UNWIND_PANIC,
+};
+
+/* A cleanup of the native API; lies in the frame that it cleans up. */
+struct unwind_deferred {
+	void (*fn)(void *);
+	void *arg;
+	struct unwind_deferred *prev;
+};
+
+/* Where a walk ends. Lies in a frame of its own, under all that it catches, and
+ * is the innermost of its coroutine's from unwind_begin to unwind_end. */
+struct unwind {
+	jmp_buf end;
+	struct unwind *outer;
+	enum unwind_why why;	/* UNWIND_NOT but on the walk and after it */
+	struct unwind_deferred *deferred;
+	__pthread_unwind_buf_t *cleanups;
+	struct _pthread_cleanup_buffer *old_cleanups;
+	struct _Unwind_Exception exception;
+};
+
+/*	struct unwind u;
+ *
+ *	unwind_begin(me, &u);
+ *	if (_setjmp(u.end) == 0)
+ *		... whatever may be unwound ...
+ *	unwind_end(me, &u);
+ *
+ * u.why tells afterwards how it ended. Catching a walk that is not one's own
+ * business, one goes on with it: unwind(me, u.why). */
+static inline void unwind_begin(struct coro *me, struct unwind *u)
+{
+	u->outer = me->unwind;
+	u->why = UNWIND_NOT;
+	u->deferred = NULL;
+	u->cleanups = NULL;
+	u->old_cleanups = NULL;
+	me->unwind = u;
+}
+
+static inline void unwind_end(struct coro *me, struct unwind *u)
+{
+	me->unwind = u->outer;
+}
+
+/* Leaves everything up to the innermost base. Opens every door. me: the caller,
+ * which has one. */
+_Noreturn void unwind(struct coro *me, enum unwind_why why);
+
+/* The walk goes on after a cleanup that was jumped to. */
+_Noreturn void unwind_on(struct coro *me);
+
+/* Opens libgcc's unwinder. On an ordinary stack; ends the program with libc's
+ * own words where there is none. Idempotent. */
+void unwind_open(void);
+
+/* What the floors above lend: libc's own functions behind names we hook. push and
+ * pop are those of libc's list of old-style cleanups, on which its own functions
+ * put theirs past us; jump is siglongjmp; open is dlopen. */
+struct unwind_libc {
+	void (*push)(struct _pthread_cleanup_buffer *, void (*)(void *), void *);
+	void (*pop)(struct _pthread_cleanup_buffer *, int);
+	void (*jump)(struct __jmp_buf_tag *, int);
+	void *(*open)(const char *, int);
+};
+void unwind_use(const struct unwind_libc *lent);
+
+#endif

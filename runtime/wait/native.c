@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* wait/native.c - what a handle of the native API points to. */
+#include "wait/native.h"
+#include "base/fatal.h"
+#include "mem/slab.h"
+#include <stdlib.h>
+#include <string.h>
+
+static struct slab natives = SLAB_INIT(struct cogo_coro, free);
+
+struct cogo_coro *native_of(struct coro *me)
+{
+	struct cogo_coro *n = me->user;
+
+	if (likely(n != NULL))
+		return n;
+	n = slab_get(&natives);
+	if (!n)
+		return NULL;
+	memset(n, 0, sizeof(*n));
+	n->coro = me;
+	n->id = me->id;
+	memcpy(n->name, me->name, sizeof(n->name));
+	atomic_store_explicit(&n->refs, 1, memory_order_relaxed);
+	me->user = n;
+	return n;
+}
+
+void native_ref(struct cogo_coro *n)
+{
+	atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);
+}
+
+void native_unref(struct cogo_coro *n)
+{
+	/* acq_rel: the last one sees what all others did. */
+	if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (n->owed)
+		cogo_warn("coroutine %llu (%s) panicked, and nobody waited for it: %s",
+			  (unsigned long long)n->id, n->name[0] ? n->name : "no name",
+			  n->message ? n->message : "no memory for the message");
+	free(n->message);
+	free(n->trace);
+	slab_put(&natives, n);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* wait/native.h - what a handle of the native API points to.
+ *
+ * It outlives its coroutine, whose stack goes to the next one at once, for as
+ * long as somebody holds a reference; the coroutine itself holds one until its
+ * end. Adopted kernel threads get one when they first ask who they are.
+ *
+ * V1  coro is the coroutine until its end and NULL afterwards; it is written
+ *     under lock, and whoever reads it for another (to kick it) holds lock as
+ *     long as it uses it.
+ * V2  ended is written under lock, after everything that tells how it ended.
+ *     Who has seen it set reads those without a lock. */
+#ifndef COGO_WAIT_NATIVE_H
+#define COGO_WAIT_NATIVE_H
+
+#include "base/lock.h"
+#include "coro/coro.h"
+#include "wait/waitq.h"
+
+struct cogo_scope;
+
+struct cogo_coro {
+	struct cogo_coro *free;		/* slab link */
+	_Atomic uint32_t refs;
+	struct lock lock;
+	struct coro *coro;		/* V1 */
+	uint64_t id;
+	char name[16];
+	void (*fn)(void *);
+	void *arg;
+
+	_Atomic uint32_t token;		/* unpark's; its parker is in the lot */
+	_Atomic int32_t reason;		/* of its cancellation */
+
+	_Atomic uint32_t ended;		/* V2 */
+	struct waitq waiters;		/* for the end; under lock */
+	int how;			/* enum cogo_how */
+	bool owed;			/* a panic that nobody has looked at */
+	char *message, *trace;		/* of a panic; malloc, or NULL */
+
+	struct cogo_scope *scope;	/* that it is a child of, or NULL */
+	struct list sibling;		/* under the scope's lock */
+};
+
+/* The caller's own, made now if it has none: NULL without memory. */
+struct cogo_coro *native_of(struct coro *me);
+
+void native_ref(struct cogo_coro *n);
+/* The last reference frees it. */
+void native_unref(struct cogo_coro *n);
+
+#endif
