@@ -3,6 +3,7 @@
  * line, and to be linked with -lcogo (pkg-config cogo).
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
+ *	cogo/scope.h	coroutines that do not outlive the block they are made in
  *	cogo/time.h	moments and spans
  *
  * Threads of a program that nobody has changed become coroutines by cogo-run, with
@@ -11,6 +12,7 @@
 #define COGO_H
 
 #include "cogo/go.h"
+#include "cogo/scope.h"
 #include "cogo/time.h"
 
 #ifdef __cplusplus

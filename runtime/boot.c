@@ -10,6 +10,7 @@
 #include "coro/self.h"
 #include "event/poller.h"
 #include "event/timer.h"
+#include "fault/contain.h"
 #include "fault/overflow.h"
 #include "fault/signal.h"
 #include "go.h"
@@ -71,8 +72,9 @@ void boot_use(const struct boot_real *use)
 	real = use;
 	bare_use(use->clone);
 	worker_use(start_thread);
+	contain_use(go_fault);
 	go_lent = (struct go_lent){ boot_start, use->thread_ends,
-				    use->thread_exit };
+				    use->thread_exit, use->abort };
 }
 
 static void complain(const struct conf_error *e)

@@ -14,6 +14,7 @@ struct boot_real {
 	/* What belongs to the end of a thread; see go.h. */
 	void (*thread_ends)(struct coro *me);
 	void (*thread_exit)(void *result);
+	void (*abort)(void);
 	/* libc's clone. */
 	int (*clone)(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 };

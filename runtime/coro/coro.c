@@ -264,6 +264,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->thread = NULL;
 	c->user = NULL;
 	c->unwind = NULL;
+	c->rescue = NULL;
 	c->contains = false;
 	c->local = NULL;
 	c->specific = NULL;
@@ -333,6 +334,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->thread = NULL;
 	c->user = NULL;
 	c->unwind = NULL;
+	c->rescue = NULL;
 	c->contains = false;
 	c->local = NULL;
 	c->specific = NULL;

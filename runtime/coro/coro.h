@@ -67,6 +67,7 @@ struct thread;
 struct unwind;
 struct local;
 struct specific;
+struct rescue;
 
 struct coro {
 	/* The switch. */
@@ -130,6 +131,7 @@ struct coro {
 	struct thread *thread;	/* the hook's descriptor, or NULL */
 	void *user;		/* the native API's */
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
+	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
 	struct local *local;	/* see coro/local.h */
 	struct specific *specific;	/* the hook's, where storage is shared */
 	_Atomic uint32_t refs;

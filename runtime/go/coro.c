@@ -13,6 +13,7 @@
 #include "fault/signal.h"
 #include "fault/unwind.h"
 #include "go.h"
+#include "go/scope.h"
 #include "sched/block.h"
 #include "sched/park.h"
 #include "sched/ready.h"
@@ -60,6 +61,8 @@ void go_ended(struct coro *me, int how)
 	if (n) {
 		me->user = NULL;
 		publish(n, how);
+		if (n->scope)
+			scope_child_ended(n);
 		native_unref(n);
 	}
 	door_leave(me);
@@ -160,8 +163,9 @@ static void unmake(struct coro *c)
 	go_unref(c);
 }
 
-int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
-	    void (*fn)(void *), void *arg)
+int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
+	     void (*fn)(void *), void *arg,
+	     int (*before)(struct cogo_coro *n, void *arg), void *before_arg)
 {
 	static const struct cogo_attr plain;
 	struct inheritance i = { 0 };
@@ -199,6 +203,11 @@ int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
 		if (r)
 			goto unmake;
 	}
+	if (before) {
+		r = before(n, before_arg);
+		if (r)
+			goto unmake;
+	}
 	if (ret) {
 		native_ref(n);
 		*ret = n;
@@ -213,6 +222,12 @@ unmake:
 out:
 	door_leave(me);
 	return r;
+}
+
+int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
+	    void (*fn)(void *), void *arg)
+{
+	return go_start(ret, attr, fn, arg, NULL, NULL);
 }
 
 /* References */

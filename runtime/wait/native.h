@@ -38,7 +38,11 @@ struct cogo_coro {
 	_Atomic bool owed;		/* a panic that nobody has looked at */
 	char *message, *trace;		/* of a panic; malloc, or NULL */
 
-	struct cogo_scope *scope;	/* that it is a child of, or NULL */
+	/* A child of a scope, or NULL; and what it runs there. */
+	struct cogo_scope *scope;
+	int (*task)(void *);
+	void *task_arg;
+	int status;			/* what that returned */
 	struct list sibling;		/* under the scope's lock */
 };
 
