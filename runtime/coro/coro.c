@@ -301,6 +301,22 @@ void coro_put(struct coro *c)
 		slab_put(&coros, c);
 }
 
+static void rest_shell(struct coro *c)
+{
+	if (c->tp)
+		tls_rest(c->tp);
+	stack_trim(&c->stack, c->stack_start);
+}
+
+void coro_rest(void)
+{
+	lock(&shells_lock);
+	for (size_t i = 0; i < ARRAY_SIZE(shells) && shells[i].pool; i++)
+		for (struct coro *c = shells[i].free; c; c = c->next)
+			rest_shell(c);
+	unlock(&shells_lock);
+}
+
 struct coro *coro_adopt(enum coro_kind kind)
 {
 	struct coro *c = slab_get(&coros);

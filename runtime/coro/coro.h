@@ -190,6 +190,10 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
  * shell (object, stack, TLS block) for the next coro_get. */
 void coro_put(struct coro *c);
 
+/* No coroutine is left: what those that there were have kept for the next ones
+ * goes, but for what others may look at, a page or two for each. */
+void coro_rest(void);
+
 /* A descriptor for the kernel thread that calls: bound for good. NULL without
  * memory. coro_put_thread ends it, on the same thread. */
 struct coro *coro_adopt(enum coro_kind kind);
