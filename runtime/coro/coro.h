@@ -127,6 +127,7 @@ struct coro {
 	struct tls_carried carried;	/* where tp is 0, while it does not run */
 	struct thread *thread;	/* the hook's descriptor, or NULL */
 	void *user;		/* the native API's */
+	uint64_t luck;		/* random numbers, owner only; 0: none drawn yet */
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
 	struct local *local;	/* see coro/local.h */
 	_Atomic uint32_t refs;
