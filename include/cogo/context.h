@@ -24,7 +24,7 @@
 #ifndef COGO_CONTEXT_H
 #define COGO_CONTEXT_H
 
-#include "chan.h"
+#include "cogo/chan.h"
 #include <stdbool.h>
 
 #ifdef __cplusplus

@@ -15,7 +15,7 @@
 #ifndef COGO_CQ_H
 #define COGO_CQ_H
 
-#include "chan.h"
+#include "cogo/chan.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -22,7 +22,7 @@
 #ifndef COGO_SELECT_H
 #define COGO_SELECT_H
 
-#include "chan.h"
+#include "cogo/chan.h"
 #include <errno.h>
 #include <stdbool.h>
 
