@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* cogo.h - the library as a program sees it.
  *
- * So far that is which one it is; threads become coroutines by cogo-run, with
- * nothing to include. */
+ * Most programs need no other line than this. Threads become coroutines by cogo-run,
+ * with nothing to include. */
 #ifndef COGO_H
 #define COGO_H
+
+#include "cogo/chan.h"
+#include "cogo/context.h"
+#include "cogo/cq.h"
+#include "cogo/select.h"
+#include "cogo/time.h"
 
 #ifdef __cplusplus
 extern "C" {
