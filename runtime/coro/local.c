@@ -8,6 +8,7 @@ struct local {
 	struct local *next;
 	const struct local_key *key;
 	void *value;
+	bool due;		/* to be destroyed in this round */
 };
 
 static struct local *find(struct coro *me, const struct local_key *key)
@@ -51,6 +52,7 @@ int local_set(struct coro *me, const struct local_key *key, void *value)
 		if (!l)
 			return -ENOMEM;
 		l->key = key;
+		l->due = false;
 		l->next = me->local;
 		me->local = l;
 	}
@@ -58,17 +60,30 @@ int local_set(struct coro *me, const struct local_key *key, void *value)
 	return 0;
 }
 
+/* One whose turn it is in this round; it has no value any more. */
+static struct local *take_due(struct coro *me)
+{
+	struct local **at, *l;
+
+	for (at = &me->local; (l = *at); at = &l->next) {
+		if (!l->due)
+			continue;
+		*at = l->next;
+		return l;
+	}
+	return NULL;
+}
+
+/* What a destructor sets belongs to the next round. What it looks at is still
+ * there: the values of keys whose turn has not come. */
 void local_end(struct coro *me)
 {
 	struct local *l;
 
 	for (int round = 0; round < LOCAL_ROUNDS && me->local; round++) {
-		struct local *mine = me->local;
-
-		/* What the destructors set belongs to the next round. */
-		me->local = NULL;
-		while ((l = mine)) {
-			mine = l->next;
+		for (l = me->local; l; l = l->next)
+			l->due = true;
+		while ((l = take_due(me))) {
 			if (l->key->destroy)
 				l->key->destroy(l->value);
 			free(l);
