@@ -420,6 +420,8 @@ const char *why_text(enum why why)
 		[WHY_CHILD] = "for a child process",
 		[WHY_BLOCKED] = "in the kernel",
 		[WHY_PAUSE] = "to be unparked",
+		[WHY_WAITGROUP] = "for a wait group",
+		[WHY_LATCH] = "for a latch to be fired",
 	};
 
 	return why < WHY_COUNT && text[why] ? text[why] : "?";

@@ -4,13 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct local {
-	struct local *next;
-	const struct local_key *key;
-	void *value;
-	bool due;		/* to be destroyed in this round */
-};
-
 static struct local *find(struct coro *me, const struct local_key *key)
 {
 	struct local **at, *l;
@@ -26,13 +19,10 @@ static struct local *find(struct coro *me, const struct local_key *key)
 	return NULL;
 }
 
-void *local_get(struct coro *me, const struct local_key *key)
+void *local_find(struct coro *me, const struct local_key *key)
 {
-	struct local *l = me->local;
+	struct local *l = find(me, key);
 
-	if (likely(l && l->key == key))
-		return l->value;
-	l = l ? find(me, key) : NULL;
 	return l ? l->value : NULL;
 }
 
