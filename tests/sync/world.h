@@ -27,7 +27,6 @@
 #include "fault/unwind.h"
 #include "go.h"
 #include "sched/park.h"
-#include "wait/lot.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
