@@ -7,7 +7,9 @@
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
 #include "hook/thread/thread.h"
+#include <assert.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -35,16 +37,22 @@ static int start_thread(void *(*entry)(void *), void *arg)
 
 static struct boot_real lent = {
 	.start_thread = start_thread,
+	.thread_ends = thread_ends,
 };
 
 __attribute__((constructor)) static void come_to_life(void)
 {
 	lent.clone = REAL(clone);
+	lent.thread_exit = REAL(pthread_exit);
+	lent.abort = REAL(abort);
 	boot_use(&lent);
 	cancel_load();
 	boot_load();
-	if (!gate_threads())
+	gate_load();
+	if (!gate_ours)
 		return;
-	coro_adopt(CORO_KIND_THREAD);	/* main */
-	thread_load();
+	if (sys_gettid() == sys_getpid() && !self())
+		coro_adopt(CORO_KIND_THREAD);	/* main */
+	if (gate_threads())
+		thread_load();
 }

@@ -10,8 +10,10 @@
 #include "coro/self.h"
 #include "event/poller.h"
 #include "event/timer.h"
+#include "fault/contain.h"
 #include "fault/overflow.h"
 #include "fault/signal.h"
+#include "go.h"
 #include "inspect/backtrace.h"
 #include "inspect/debug.h"
 #include "inspect/report.h"
@@ -70,6 +72,9 @@ void boot_use(const struct boot_real *use)
 	real = use;
 	bare_use(use->clone);
 	worker_use(start_thread);
+	contain_use(go_fault);
+	go_lent = (struct go_lent){ boot_start, use->thread_ends,
+				    use->thread_exit, use->abort };
 }
 
 static void complain(const struct conf_error *e)

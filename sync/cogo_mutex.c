@@ -237,4 +237,4 @@ static void end_holding(void *list)
 	door_leave(me);
 }
 
-const struct local_key held_key = { end_holding };
+const struct local_key held_key = { .destroy = end_holding };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* cogo/api.h - what marks a function of the library's that programs may call. */
+/* cogo/api.h - what every public function is marked with. */
 #ifndef COGO_API_H
 #define COGO_API_H
 

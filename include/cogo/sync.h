@@ -20,8 +20,9 @@
  * - The others are made for short waits, and as cleanups need them: they do not
  *   end before they have what they are for, cancelled or not.
  *
- * Signal handlers run while a call waits, and the wait goes on after them.
- * Nothing here touches errno: functions return 0 or a negative error. */
+ * Signal handlers run while a call waits, and the wait goes on after them; none of
+ * these functions may be called in one. Nothing here touches errno: functions
+ * return 0 or a negative error. */
 #ifndef COGO_SYNC_H
 #define COGO_SYNC_H
 
@@ -46,7 +47,7 @@ extern "C" {
  * -ENOTRECOVERABLE from then on, until the memory is zeroed, with nobody there.
  * One who lets go in a cleanup because it was cancelled does not poison.
  *
- * The memory may go as soon as nobody will use it any more: the last unlock
+ * The memory may go as soon as nobody has it, or will use it any more: an unlock
  * does not touch it once another could have locked it. */
 struct cogo_mutex {
 	uint32_t word, owner;

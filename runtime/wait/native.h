@@ -35,10 +35,14 @@ struct cogo_coro {
 	_Atomic uint32_t ended;		/* V2 */
 	struct waitq waiters;		/* for the end; under lock */
 	int how;			/* enum cogo_how */
-	bool owed;			/* a panic that nobody has looked at */
+	_Atomic bool owed;		/* a panic that nobody has looked at */
 	char *message, *trace;		/* of a panic; malloc, or NULL */
 
-	struct cogo_scope *scope;	/* that it is a child of, or NULL */
+	/* A child of a scope, or NULL; and what it runs there. */
+	struct cogo_scope *scope;
+	int (*task)(void *);
+	void *task_arg;
+	int status;			/* what that returned */
 	struct list sibling;		/* under the scope's lock */
 };
 

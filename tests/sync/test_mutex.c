@@ -54,7 +54,7 @@ static void lock_and_end(void *arg)
 
 static void lock_and_panic(void *arg)
 {
-	struct unwind_deferred d;
+	struct cogo_deferred d;
 
 	check_eq(cogo_mutex_lock(&m), arg ? -EOWNERDEAD : 0);
 	defer(&d, unlock_m, NULL);
@@ -274,7 +274,7 @@ Test(mutex, trylock_and_lock_until_are_told_of_poison_too)
 
 static void hold_and_panic(void *arg)
 {
-	struct unwind_deferred d;
+	struct cogo_deferred d;
 
 	hold_m(arg);
 	defer(&d, unlock_m, NULL);
@@ -297,7 +297,7 @@ Test(mutex, who_waits_while_it_is_poisoned_is_told)
 
 static void lock_and_be_cancelled(void *arg)
 {
-	struct unwind_deferred d;
+	struct cogo_deferred d;
 
 	(void)arg;
 	check_eq(cogo_mutex_lock(&m), 0);
@@ -326,7 +326,7 @@ static void log_line(void *arg)
 
 static void panic_and_log(void *arg)
 {
-	struct unwind_deferred d, e;
+	struct cogo_deferred d, e;
 
 	(void)arg;
 	check_eq(cogo_mutex_lock(&m), 0);
@@ -357,7 +357,7 @@ static void catches_another(void *arg)
 
 static void panic_and_catch(void *arg)
 {
-	struct unwind_deferred d;
+	struct cogo_deferred d;
 
 	(void)arg;
 	check_eq(cogo_mutex_lock(&m), 0);
@@ -515,7 +515,7 @@ static void unlock_value(void *value)
 	check_eq(cogo_mutex_unlock(value), 0);
 	steps++;
 }
-static const struct local_key unlocks = { unlock_value };
+static const struct local_key unlocks = { .destroy = unlock_value };
 
 /* Set after the list of what is held was made, it is destroyed first. */
 static void end_unlocking(void *arg)

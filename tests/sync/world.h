@@ -136,15 +136,15 @@ static inline void join(struct task *t)
 		pthread_join(t->thread, NULL);
 }
 
-static inline void defer(struct unwind_deferred *d, void (*fn)(void *), void *arg)
+static inline void defer(struct cogo_deferred *d, void (*fn)(void *), void *arg)
 {
 	struct unwind *u = self()->unwind;
 
-	*d = (struct unwind_deferred){ fn, arg, u->deferred };
+	*d = (struct cogo_deferred){ fn, arg, u->deferred };
 	u->deferred = d;
 }
 
-static inline void done(struct unwind_deferred *d)
+static inline void done(struct cogo_deferred *d)
 {
 	self()->unwind->deferred = d->prev;
 }
@@ -181,7 +181,7 @@ static inline void begin(void)
 	static struct unwind_libc lent;
 
 	lent = (struct unwind_libc){ _pthread_cleanup_push,
-				     _pthread_cleanup_pop, siglongjmp, dlopen };
+				     _pthread_cleanup_pop, siglongjmp, dlopen, abort };
 	unwind_use(&lent);
 	boot_use(&real);
 	boot_load();

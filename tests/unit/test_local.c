@@ -12,7 +12,8 @@ static void note(void *value)
 	order[destroyed++] = *(const char *)value;
 }
 
-static const struct local_key first = { note }, second = { note };
+static const struct local_key first = { .destroy = note },
+			      second = { .destroy = note };
 
 static void begin(void)
 {
@@ -53,7 +54,7 @@ Test(local, what_has_a_value_at_the_end_is_destroyed_once)
 }
 
 static void again(void *value);
-static const struct local_key stubborn = { again };
+static const struct local_key stubborn = { .destroy = again };
 
 static void again(void *value)
 {
@@ -81,7 +82,7 @@ static void look(void *unused)
 	check(local_get(me, &watched) == &value);
 	check_eq(local_set(me, &watched, NULL), 0);
 }
-static const struct local_key watcher = { look };
+static const struct local_key watcher = { .destroy = look };
 
 /* The watched one is destroyed after the watcher, which was set last. */
 Test(local, a_destructor_still_sees_what_is_not_destroyed_yet_and_may_take_it_away)
