@@ -51,7 +51,8 @@ static void end(struct attempt *a)
 	door_leave(me);
 }
 
-static NOINLINE void do_it(struct cogo_once *o, void (*fn)(void *), void *arg)
+static NOINLINE SANITIZE_ENDS
+void do_it(struct cogo_once *o, void (*fn)(void *), void *arg)
 {
 	struct attempt a __attribute__((cleanup(end))) = { o, false };
 
@@ -65,7 +66,8 @@ void cogo_once_do(struct cogo_once *o, void (*fn)(void *), void *arg)
 		do_it(o, fn, arg);
 }
 
-static NOINLINE void make(struct cogo_lazy *l, void *(*fn)(void *), void *arg)
+static NOINLINE SANITIZE_ENDS
+void make(struct cogo_lazy *l, void *(*fn)(void *), void *arg)
 {
 	struct attempt a __attribute__((cleanup(end))) = { &l->once, false };
 

@@ -302,7 +302,7 @@ static void lock_and_be_cancelled(void *arg)
 	(void)arg;
 	check_eq(cogo_mutex_lock(&m), 0);
 	defer(&d, unlock_m, NULL);
-	unwind(self(), UNWIND_CANCELED);
+	leave(UNWIND_CANCELED);
 }
 
 Test(mutex, who_lets_go_in_a_cleanup_because_it_was_cancelled_does_not_poison_it)
