@@ -8,6 +8,7 @@
  *	cogo/context.h	deadlines, cancellation and values that are passed down
  *	cogo/cq.h	completion queues
  *	cogo/scope.h	coroutines that do not outlive the block they are made in
+ *	cogo/sync.h	locks, conditions, counts: waiting for one another
  *	cogo/time.h	moments and spans
  *
  * Threads of a program that nobody has changed become coroutines by cogo-run, with
@@ -21,6 +22,7 @@
 #include "cogo/go.h"
 #include "cogo/scope.h"
 #include "cogo/select.h"
+#include "cogo/sync.h"
 #include "cogo/time.h"
 
 #ifdef __cplusplus
