@@ -7,6 +7,8 @@
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
 #include "hook/thread/thread.h"
+#include "runtime/call.h"	/* hook/ has one of that name */
+#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -43,6 +45,7 @@ __attribute__((constructor)) static void come_to_life(void)
 	lent.clone = REAL(clone);
 	lent.thread_exit = REAL(pthread_exit);
 	boot_use(&lent);
+	call_use(REAL(dlopen));
 	cancel_load();
 	boot_load();
 	if (!gate_threads())
