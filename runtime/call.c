@@ -205,16 +205,40 @@ static ffi_type *unit(char kind)
 	}
 }
 
+/* What it is made of, as in arch/probe.h; NULL: nobody knows. */
+static const char *units_of(const struct cogo_value_ *v)
+{
+	switch (v->kind) {
+	case 'v':
+		return "";
+	case 'i':
+	case 'u':
+	case 'p':
+		return "i";
+	case 'f':
+		return "f";
+	case 'd':
+		return "d";
+	case 'q':
+		return "q";
+	case 'c':
+		return v->size == sizeof(float _Complex) ? "d" :
+		       v->size == sizeof(double _Complex) ? "dd" : "q";
+	default:
+		return arch_probe_units(v->probed, v->size, v->align);
+	}
+}
+
 /* The size and alignment that it has, whatever libffi would make of the units: it
  * leaves alone what has a size already. */
-static ffi_type *describe_struct(const struct cogo_value_ *v,
+static ffi_type *describe_struct(const struct cogo_value_ *v, const char *units,
 				 struct description *d)
 {
-	const char *units = arch_probe_units(v->probed, v->size, v->align);
 	size_t n = 0;
 
-	if (!units)
-		return NULL;
+	/* It is returned as what it holds, of which libffi does not know. */
+	if (units[0] == 'q' && !units[1])
+		return &type_long_double;
 	for (; units[n]; n++)
 		d->units[n] = unit(units[n]);
 	d->units[n] = NULL;
@@ -234,7 +258,8 @@ static ffi_type *describe_complex(const struct cogo_value_ *v)
 }
 
 /* NULL: libffi has no word for it. *d: room for a structure's. */
-static ffi_type *describe(const struct cogo_value_ *v, struct description *d)
+static ffi_type *describe(const struct cogo_value_ *v, const char *units,
+			  struct description *d)
 {
 	switch (v->kind) {
 	case 'v':
@@ -248,7 +273,7 @@ static ffi_type *describe(const struct cogo_value_ *v, struct description *d)
 	case 'c':
 		return describe_complex(v);
 	case 's':
-		return describe_struct(v, d);
+		return units ? describe_struct(v, units, d) : NULL;
 	default:
 		return unit(v->kind);
 	}
@@ -261,7 +286,7 @@ static ffi_type *describe(const struct cogo_value_ *v, struct description *d)
 struct signature {
 	ffi_cif cif;
 	ffi_type **types;
-	struct description *structs;	/* the result's first, if it is one */
+	unsigned split;		/* the argument that is passed as two; or n */
 };
 
 /* Room is cut off a block that is known to be large enough: aligned for anything,
@@ -290,30 +315,64 @@ static size_t count_structs(unsigned n, const struct cogo_value_ *value)
 
 static size_t room_for_signature(unsigned n, const struct cogo_value_ *value)
 {
-	return room(n * sizeof(ffi_type *)) +
+	return room((n + 1) * sizeof(ffi_type *)) +
 	       room(count_structs(n, value) * sizeof(struct description));
 }
 
-static int make_signature(struct signature *s, unsigned n,
+/* For calling the function, or else for being called in its place. */
+static int make_signature(struct signature *s, bool for_calling, unsigned n,
 			  const struct cogo_value_ *value, char **at)
 {
+	struct arch_registers given = { 0 };
+	ffi_type *t, *returned = NULL, **next;
 	struct description *d;
-	ffi_type *t, *returned = NULL;
+	const char *units;
 
-	s->types = cut(at, n * sizeof(ffi_type *));
+	next = s->types = cut(at, (n + 1) * sizeof(ffi_type *));
 	d = cut(at, count_structs(n, value) * sizeof(*d));
+	s->split = n;
 	for (unsigned i = 0; i <= n; i++) {
-		t = describe(&value[i], d);
+		units = units_of(&value[i]);
+		t = describe(&value[i], units, d);
 		if (!t)
 			return -EOPNOTSUPP;
 		d += value[i].kind == 's';
-		if (i == 0)
+		if (i == 0) {
 			returned = t;
-		else
-			s->types[i - 1] = t;
+			arch_registers_give(&given, *units == 'm' ? "i" : "");
+		} else if (arch_registers_give(&given, units) && for_calling) {
+			s->split = i - 1;
+			*next++ = unit(units[0]);
+			*next++ = unit(units[1]);
+		} else {
+			*next++ = t;
+		}
 	}
-	return lib.prep_cif(&s->cif, FFI_DEFAULT_ABI, n, returned, s->types) ==
+	return lib.prep_cif(&s->cif, FFI_DEFAULT_ABI,
+			    (unsigned)(next - s->types), returned, s->types) ==
 	       FFI_OK ? 0 : -EOPNOTSUPP;
+}
+
+/* There is one at most: it takes the last register of its kind. */
+static NOINLINE void call_split(struct signature *s, void (*fn)(void),
+				void *returned, void **values)
+{
+	void *parts[COGO_ARGUMENTS_ + 1];
+
+	memcpy(parts, values, (s->split + 1) * sizeof(*parts));
+	parts[s->split + 1] = (char *)values[s->split] + 8;
+	memcpy(&parts[s->split + 2], &values[s->split + 1],
+	       (s->cif.nargs - s->split - 2) * sizeof(*parts));
+	lib.call(&s->cif, fn, returned, parts);
+}
+
+static void call_by(struct signature *s, unsigned n, void (*fn)(void),
+		    void *returned, void **values)
+{
+	if (unlikely(s->split < n))
+		call_split(s, fn, returned, values);
+	else
+		lib.call(&s->cif, fn, returned, values);
 }
 
 /* ---- a call on its way --------------------------------------------------- */
@@ -321,11 +380,13 @@ static int make_signature(struct signature *s, unsigned n,
 struct callback;
 struct call {
 	void (*fn)(void);
-	ffi_cif *cif;
 	void *result;		/* the caller's place for it, or NULL */
-	void *returned;		/* libffi's, which it may fill to 16 bytes */
+	size_t size;		/* of the result; 0: there is none */
+	void *returned;		/* libffi's: a whole register at least */
+	unsigned n;
 	void **values;
-	struct callback *callback;	/* whose cif it is; or NULL, its own */
+	struct signature *how;
+	struct callback *callback;	/* whose that is; or NULL, its own */
 	struct signature own;
 };
 
@@ -341,18 +402,22 @@ static size_t room_for_values(unsigned n, const struct cogo_value_ *value)
 	return size;
 }
 
-static void cut_values(struct call *c, char **at)
+static void cut_values(struct call *c, size_t size_returned, char **at)
 {
-	c->returned = cut(at, c->cif->rtype->size + RETURNED_MIN);
-	c->values = cut(at, c->cif->nargs * sizeof(void *));
+	c->returned = cut(at, size_returned + RETURNED_MIN);
+	c->values = cut(at, c->n * sizeof(void *));
 }
 
-static void copy_value(struct call *c, unsigned i, const void *from, char **at)
+static void copy_value(struct call *c, unsigned i, const void *from, size_t size,
+		       char **at)
 {
-	size_t size = c->cif->arg_types[i]->size;
-
 	c->values[i] = cut(at, size);
 	memcpy(c->values[i], from, size);
+}
+
+static void call_now(struct call *c)
+{
+	call_by(c->how, c->n, c->fn, c->returned, c->values);
 }
 
 /* Integers that are small are returned in a whole register, from the low end,
@@ -362,9 +427,9 @@ static void run_call(void *arg)
 	struct call *c = arg;
 
 	cogo_defer(free, c);
-	lib.call(c->cif, c->fn, c->returned, c->values);
+	call_now(c);
 	if (c->result)
-		memcpy(c->result, c->returned, c->cif->rtype->size);
+		memcpy(c->result, c->returned, c->size);
 }
 
 static int spawn_any(struct cogo_coro **ret, const struct cogo_attr *attr,
@@ -382,15 +447,17 @@ static int spawn_any(struct cogo_coro **ret, const struct cogo_attr *attr,
 	if (!c)
 		return -ENOMEM;
 	at = (char *)(c + 1);
-	r = make_signature(&c->own, n, value, &at);
+	r = make_signature(&c->own, true, n, value, &at);
 	if (r)
 		goto free_call;
 	c->fn = fn;
-	c->cif = &c->own.cif;
 	c->result = result;
-	cut_values(c, &at);
+	c->size = value[0].size;
+	c->n = n;
+	c->how = &c->own;
+	cut_values(c, value[0].size, &at);
 	for (unsigned i = 0; i < n; i++)
-		copy_value(c, i, value[i + 1].at, &at);
+		copy_value(c, i, value[i + 1].at, value[i + 1].size, &at);
 	r = cogo_go(ret, attr, run_call, c);
 	if (r == 0)
 		return 0;
@@ -410,7 +477,8 @@ struct callback {
 	size_t room;			/* for the values of a call */
 	/* The owner's reference, and one for each call that is not waited for. */
 	_Atomic uint32_t refs;
-	struct signature how;
+	unsigned n;
+	struct signature called, calls;	/* its own, and fn's */
 };
 
 static struct lock table_lock;
@@ -459,12 +527,9 @@ static void unref(struct callback *b)
 		free(b);
 }
 
-/* What a call that is waited for left; its caller lies beneath. */
 static void run_awaited(void *arg)
 {
-	struct call *c = arg;
-
-	lib.call(c->cif, c->fn, c->returned, c->values);
+	call_now(arg);
 }
 
 static void end_forgotten(void *arg)
@@ -480,7 +545,7 @@ static void run_forgotten(void *arg)
 	struct call *c = arg;
 
 	cogo_defer(end_forgotten, c);
-	lib.call(c->cif, c->fn, c->returned, c->values);
+	call_now(c);
 }
 
 /* The arguments lie on the caller's stack, and stay there while it waits. So does
@@ -489,14 +554,15 @@ static void run_forgotten(void *arg)
 static void call_and_wait(ffi_cif *cif, void *ret, void **args, void *user)
 {
 	struct callback *b = user;
-	struct call c = { .fn = b->fn, .cif = cif, .returned = ret,
-			  .values = args };
+	struct call c = { .fn = b->fn, .returned = ret, .n = b->n,
+			  .values = args, .how = &b->calls };
 	struct cogo_coro *coro;
 	int error = errno;
 
 	if (cif->rtype->type != FFI_TYPE_VOID)
 		memset(ret, 0, cif->rtype->size);
 	if (cogo_go(&coro, NULL, run_awaited, &c)) {
+		errno = error;
 		run_awaited(&c);
 		return;
 	}
@@ -516,16 +582,17 @@ static void call_and_go(ffi_cif *cif, void *ret UNUSED, void **args, void *user)
 	int error = errno;
 
 	if (!c) {
-		lib.call(cif, b->fn, NULL, args);
+		call_by(&b->calls, b->n, b->fn, NULL, args);
 		return;
 	}
 	c->fn = b->fn;
-	c->cif = cif;
+	c->n = b->n;
+	c->how = &b->calls;
 	c->callback = b;
-	cut_values(c, &at);
-	for (unsigned i = 0; i < cif->nargs; i++)
-		copy_value(c, i, args[i], &at);
-	/* relaxed: the caller's own reference keeps it meanwhile. */
+	cut_values(c, 0, &at);
+	for (unsigned i = 0; i < b->n; i++)
+		copy_value(c, i, args[i], cif->arg_types[i]->size, &at);
+	/* relaxed: the owner's reference keeps it meanwhile. */
 	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
 	if (cogo_go(NULL, NULL, run_forgotten, c))
 		run_forgotten(c);
@@ -542,14 +609,17 @@ int cogo_callback_(void *ret, int wait, void (*fn)(void), unsigned n,
 
 	if (!open_lib())
 		return -ENOSYS;
-	b = malloc(sizeof(*b) + room_for_signature(n, value));
+	b = malloc(sizeof(*b) + 2 * room_for_signature(n, value));
 	if (!b)
 		return -ENOMEM;
 	at = (char *)(b + 1);
-	r = make_signature(&b->how, n, value, &at);
+	r = make_signature(&b->called, false, n, value, &at);
+	if (r == 0)
+		r = make_signature(&b->calls, true, n, value, &at);
 	if (r)
 		goto free_callback;
 	b->fn = fn;
+	b->n = n;
 	b->room = room_for_values(n, value);
 	atomic_store_explicit(&b->refs, 1, memory_order_relaxed);
 	r = -ENOMEM;
@@ -557,7 +627,7 @@ int cogo_callback_(void *ret, int wait, void (*fn)(void), unsigned n,
 	if (!b->closure)
 		goto free_callback;
 	r = -EOPNOTSUPP;
-	if (lib.prep_closure_loc(b->closure, &b->how.cif,
+	if (lib.prep_closure_loc(b->closure, &b->called.cif,
 				 wait ? call_and_wait : call_and_go, b,
 				 code) != FFI_OK)
 		goto free_closure;

@@ -105,6 +105,8 @@ struct cogo_value_ {
 	unsigned probed;
 };
 
+#define COGO_ARGUMENTS_ 16	/* at most */
+
 /* Functions that need no libffi. */
 enum cogo_shape_ { COGO_ANY_, COGO_PLAIN_, COGO_POINTER_ };
 

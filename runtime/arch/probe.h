@@ -11,6 +11,7 @@
 #ifndef COGO_ARCH_PROBE_H
 #define COGO_ARCH_PROBE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,18 @@ extern const unsigned char arch_probed[ARCH_PROBED];
  * do, "f", "d" and "q" for float, double and long double. "m": in memory. NULL:
  * in a way that has no name here. probed: of larger ones, 0. */
 const char *arch_probe_units(unsigned probed, size_t size, size_t align);
+
+/* Registers given out so far, going through a call's arguments. */
+struct arch_registers {
+	unsigned general, vector;
+};
+
+/* Gives those of the next argument, made of these units; of the result's too, first
+ * of all, if that is "m". True: it is to be passed as two arguments, because libffi
+ * would do harm with one: where the first half of a structure has the last general
+ * register and the second a vector one, it writes both halves from the first's
+ * place on (3.4.4), over the vector registers that it keeps behind. */
+bool arch_registers_give(struct arch_registers *r, const char *units);
 
 /* arch_probe's, from the registers that it found. */
 #define ARCH_PROBE_REGS 5

@@ -7,6 +7,7 @@
 #include "base/conf.h"
 #include "boot.h"
 #include "cogo.h"
+#include "fault/unwind.h"
 #include "runtime/call.h"
 #include "unit/unit.h"
 #include <dlfcn.h>
@@ -25,6 +26,19 @@ static inline void call_thread_ends(struct coro *me)
 	(void)me;
 }
 
+/* libc has no cleanups of its own in what is tested here. */
+static inline void call_no_push(struct _pthread_cleanup_buffer *b,
+				void (*fn)(void *), void *arg)
+{
+	(void)fn, (void)arg;
+	b->__prev = NULL;
+}
+
+static inline void call_no_pop(struct _pthread_cleanup_buffer *b, int run)
+{
+	(void)b, (void)run;
+}
+
 /* As hook/preload.c does; these tests link the floors below it. */
 static inline void call_start(int workers)
 {
@@ -34,7 +48,13 @@ static inline void call_start(int workers)
 		.thread_exit = pthread_exit,
 	};
 
+	static const struct unwind_libc unwinder = {
+		.push = call_no_push, .pop = call_no_pop,
+		.jump = siglongjmp, .open = dlopen,
+	};
+
 	boot_use(&real);
+	unwind_use(&unwinder);
 	call_use(dlopen);
 	boot_load();
 	conf.workers = workers;

@@ -55,3 +55,9 @@ const char *arch_probe_units(unsigned probed, size_t size, size_t align)
 		return NULL;
 	return size > 16 ? "m" : size > 8 ? "ii" : "i";
 }
+
+bool arch_registers_give(struct arch_registers *r, const char *units)
+{
+	(void)r, (void)units;
+	return false;
+}

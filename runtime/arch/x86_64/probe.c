@@ -57,3 +57,25 @@ const char *arch_probe_units(unsigned probed, size_t size, size_t align)
 	}
 	return NULL;
 }
+
+#define GENERAL 6
+#define VECTOR 8
+
+bool arch_registers_give(struct arch_registers *r, const char *units)
+{
+	unsigned general = 0, vector = 0;
+	bool split;
+
+	for (const char *u = units; *u; u++) {
+		general += *u == 'i';
+		vector += *u == 'f' || *u == 'd';
+	}
+	/* It has them all, or lies on the stack. */
+	if (r->general + general > GENERAL || r->vector + vector > VECTOR)
+		return false;
+	split = general && vector && *units == 'i' && r->vector &&
+		r->general + 1 == GENERAL;
+	r->general += general;
+	r->vector += vector;
+	return split;
+}
