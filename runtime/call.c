@@ -84,8 +84,7 @@ static int spawn_any(struct cogo_coro **ret, const struct cogo_attr *attr,
 
 int cogo_spawn_(struct cogo_coro **ret, const struct cogo_attr *attr,
 		void *result, enum cogo_shape_ shape, void (*fn)(void),
-		unsigned n, const struct cogo_value_ *value,
-		size_t checked UNUSED)
+		unsigned n, const struct cogo_value_ *value)
 {
 	switch (shape) {
 	case COGO_PLAIN_:
@@ -600,7 +599,7 @@ static void call_and_go(ffi_cif *cif, void *ret UNUSED, void **args, void *user)
 }
 
 int cogo_callback_(void *ret, int wait, void (*fn)(void), unsigned n,
-		   const struct cogo_value_ *value, size_t checked UNUSED)
+		   const struct cogo_value_ *value)
 {
 	struct callback *b;
 	void *code;
@@ -667,8 +666,7 @@ static int spawn_any(struct cogo_coro **ret UNUSED,
 }
 
 int cogo_callback_(void *ret UNUSED, int wait UNUSED, void (*fn)(void) UNUSED,
-		   unsigned n UNUSED, const struct cogo_value_ *value UNUSED,
-		   size_t checked UNUSED)
+		   unsigned n UNUSED, const struct cogo_value_ *value UNUSED)
 {
 	return -ENOSYS;
 }
