@@ -39,8 +39,7 @@
 #endif
 
 _Static_assert(COGO_PROBED_ == ARCH_PROBED &&
-	       COGO_PROBE_LONG_ == ARCH_PROBE_LONG &&
-	       COGO_PROBE_DOUBLE_ == ARCH_PROBE_DOUBLE,
+	       COGO_PROBE_LONG_ == ARCH_PROBE_LONG,
 	       "programs probe with what the processor's floor looks for");
 
 static void *(*lent_open)(const char *, int);

@@ -5,6 +5,7 @@
 #define TESTS_CALL_CALL_H
 
 #include "base/conf.h"
+#include "base/sanitize.h"
 #include "boot.h"
 #include "cogo.h"
 #include "fault/unwind.h"
