@@ -4,6 +4,11 @@
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
  *	cogo/call.h	… that call any function; function pointers that make them
+ *	cogo/chan.h	channels, timers and tickers
+ *	cogo/select.h	waiting for several things, and doing one of them
+ *	cogo/context.h	deadlines, cancellation and values that are passed down
+ *	cogo/cq.h	completion queues
+ *	cogo/scope.h	coroutines that do not outlive the block they are made in
  *	cogo/time.h	moments and spans
  *
  * Threads of a program that nobody has changed become coroutines by cogo-run, with
@@ -12,7 +17,12 @@
 #define COGO_H
 
 #include "cogo/call.h"
+#include "cogo/chan.h"
+#include "cogo/context.h"
+#include "cogo/cq.h"
 #include "cogo/go.h"
+#include "cogo/scope.h"
+#include "cogo/select.h"
 #include "cogo/time.h"
 
 #ifdef __cplusplus

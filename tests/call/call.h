@@ -47,6 +47,7 @@ static inline void call_start(int workers)
 		.start_thread = call_start_thread,
 		.thread_ends = call_thread_ends,
 		.thread_exit = pthread_exit,
+		.abort = abort,
 	};
 
 	static const struct unwind_libc unwinder = {
