@@ -12,7 +12,8 @@
  *	cogo/time.h	moments and spans
  *
  * Threads of a program that nobody has changed become coroutines by cogo-run, with
- * nothing to include; what is here leaves pthread_create alone. */
+ * nothing to include; what is here leaves pthread_create alone. For C++ there is
+ * cogo.hpp, which includes this. */
 #ifndef COGO_H
 #define COGO_H
 

@@ -55,6 +55,10 @@ static inline void call_start(int workers)
 		.jump = siglongjmp, .open = dlopen,
 	};
 
+#ifdef NO_LIBFFI
+	skip("built without ffi.h (Debian: apt-get install libffi-dev, or "
+	     "libffi-dev:arm64 after dpkg --add-architecture arm64)");
+#endif
 	boot_use(&real);
 	unwind_use(&unwinder);
 	call_use(dlopen);
