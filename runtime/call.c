@@ -546,6 +546,13 @@ static void run_forgotten(void *arg)
 	call_now(c);
 }
 
+/* Where storage is shared, who waited may be on another kernel thread; compilers
+ * keep the address of errno over that. So it is asked for here, anew. */
+static NOINLINE void restore_errno(int error)
+{
+	errno = error;
+}
+
 /* The arguments lie on the caller's stack, and stay there while it waits. So does
  * what is returned, of which libffi wants whole registers from us as it gives
  * them; zero, where the coroutine does not come so far. */
@@ -560,7 +567,7 @@ static void call_and_wait(ffi_cif *cif, void *ret, void **args, void *user)
 	if (cif->rtype->type != FFI_TYPE_VOID)
 		memset(ret, 0, cif->rtype->size);
 	if (cogo_go(&coro, NULL, run_awaited, &c)) {
-		errno = error;
+		restore_errno(error);
 		run_awaited(&c);
 		return;
 	}
@@ -569,7 +576,7 @@ static void call_and_wait(ffi_cif *cif, void *ret, void **args, void *user)
 		cogo_warn("a callback has panicked, its caller gets zero: %s",
 			  cogo_panic_message(coro));
 	cogo_drop(coro);
-	errno = error;
+	restore_errno(error);
 }
 
 static void call_and_go(ffi_cif *cif, void *ret UNUSED, void **args, void *user)
@@ -594,7 +601,7 @@ static void call_and_go(ffi_cif *cif, void *ret UNUSED, void **args, void *user)
 	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
 	if (cogo_go(NULL, NULL, run_forgotten, c))
 		run_forgotten(c);
-	errno = error;
+	restore_errno(error);
 }
 
 int cogo_callback_(void *ret, int wait, void (*fn)(void), unsigned n,
