@@ -254,6 +254,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->user = NULL;
 	c->unwind = NULL;
 	c->local = NULL;
+	write_once(c->on, NULL);
 	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
 	memset(c->name, 0, sizeof(c->name));
@@ -294,6 +295,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	if (!c)
 		return NULL;
 	memset(&c->stack, 0, sizeof(c->stack));
+	write_once(c->on, NULL);
 	c->sp = NULL;
 	sanitize_adopt(&c->sanitize);
 	c->tp = arch_tp_get();
