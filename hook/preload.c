@@ -35,11 +35,13 @@ static int start_thread(void *(*entry)(void *), void *arg)
 
 static struct boot_real lent = {
 	.start_thread = start_thread,
+	.thread_ends = thread_ends,
 };
 
 __attribute__((constructor)) static void come_to_life(void)
 {
 	lent.clone = REAL(clone);
+	lent.thread_exit = REAL(pthread_exit);
 	boot_use(&lent);
 	cancel_load();
 	boot_load();

@@ -79,7 +79,7 @@ static void lock_stream(FILE *f)
  * thread while it holds a lock, and with it that thread's. */
 static struct coro *borrower(void)
 {
-	struct coro *me = unlikely(!tls_private()) ? gate_coro() : NULL;
+	struct coro *me = unlikely(coro_any_shares) ? gate_coro() : NULL;
 
 	return me && !me->tp ? me : NULL;
 }

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* cogo.h - the library as a program sees it.
+/* cogo.h - coroutines, and what goes with them. Most programs need only this
+ * line, and to be linked with -lcogo (pkg-config cogo).
  *
- * So far that is which one it is; threads become coroutines by cogo-run, with
- * nothing to include. */
+ *	cogo/go.h	coroutines: making them, waiting for them, ending them
+ *	cogo/time.h	moments and spans
+ *
+ * Threads of a program that nobody has changed become coroutines by cogo-run, with
+ * nothing to include; what is here leaves pthread_create alone. */
 #ifndef COGO_H
 #define COGO_H
+
+#include "cogo/go.h"
+#include "cogo/time.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,7 +19,7 @@ extern "C" {
 
 /* The version of the library that is loaded, "0.1.0". Never parks; any thread,
  * any time, a signal handler. */
-const char *cogo_version(void);
+COGO_API const char *cogo_version(void);
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,7 @@
 #include "event/timer.h"
 #include "fault/overflow.h"
 #include "fault/signal.h"
+#include "go.h"
 #include "inspect/backtrace.h"
 #include "inspect/debug.h"
 #include "inspect/report.h"
@@ -70,6 +71,8 @@ void boot_use(const struct boot_real *use)
 	real = use;
 	bare_use(use->clone);
 	worker_use(start_thread);
+	go_lent = (struct go_lent){ boot_start, use->thread_ends,
+				    use->thread_exit };
 }
 
 static void complain(const struct conf_error *e)

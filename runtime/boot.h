@@ -6,10 +6,14 @@
 #include <stdbool.h>
 
 /* What the floors above lend: libc's own functions behind names we hook. */
+struct coro;
 struct boot_real {
 	/* pthread_create, with every signal blocked and the smallest sensible
 	 * stack: the thread runs entry(arg) and never returns. 0 or -errno. */
 	int (*start_thread)(void *(*entry)(void *), void *arg);
+	/* What belongs to the end of a thread; see go.h. */
+	void (*thread_ends)(struct coro *me);
+	void (*thread_exit)(void *result);
 	/* libc's clone. */
 	int (*clone)(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 };

@@ -66,7 +66,7 @@ SANITIZE_ENDS void go_exit(void)
 	park_exit(me);
 }
 
-__attribute__((visibility("default"))) const char *cogo_version(void)
+const char *cogo_version(void)
 {
 	return COGO_VERSION;
 }

@@ -44,7 +44,7 @@ static struct coro *mine(void)
 {
 	struct coro *me = self();
 
-	return me && me->unwind ? me : NULL;
+	return me && me->unwind && !me->unwind->lent ? me : NULL;
 }
 
 static struct unwind_libc lent;

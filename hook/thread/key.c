@@ -80,26 +80,26 @@ HOOKED int pthread_key_delete(pthread_key_t key)
 }
 
 /* The thread whose values are not in libc's descriptor, or NULL. */
-static struct thread *keeper(void)
+static struct coro *keeper(void)
 {
 	struct coro *me;
 
-	if (likely(tls_private()))
+	if (likely(!coro_any_shares))
 		return NULL;
 	me = self();
-	return me && !me->tp ? me->thread : NULL;
+	return me && !me->tp ? me : NULL;
 }
 
-static struct specific *block_of(struct thread *t, pthread_key_t key)
+static struct specific *block_of(struct coro *me, pthread_key_t key)
 {
-	struct specific *s = t->specific;
+	struct specific *s = me->specific;
 
 	while (s && s->first != key - key % BLOCK)
 		s = s->next;
 	return s;
 }
 
-static struct specific *new_block(struct thread *t, pthread_key_t key)
+static struct specific *new_block(struct coro *me, pthread_key_t key)
 {
 	struct specific *s = slab_get(&blocks);
 
@@ -108,16 +108,16 @@ static struct specific *new_block(struct thread *t, pthread_key_t key)
 	s->first = key - key % BLOCK;
 	for (int i = 0; i < BLOCK; i++)
 		s->of[i].generation = 0;
-	s->next = t->specific;
+	s->next = me->specific;
 	/* A handler that comes now finds the list as it was or as it will be. */
 	atomic_signal_fence(memory_order_release);
-	t->specific = s;
+	me->specific = s;
 	return s;
 }
 
-static void *get(struct thread *t, pthread_key_t key)
+static void *get(struct coro *me, pthread_key_t key)
 {
-	struct specific *s = block_of(t, key);
+	struct specific *s = block_of(me, key);
 
 	if (!s || key >= PTHREAD_KEYS_MAX ||
 	    s->of[key % BLOCK].generation !=
@@ -126,7 +126,7 @@ static void *get(struct thread *t, pthread_key_t key)
 	return (void *)s->of[key % BLOCK].value;
 }
 
-static int set(struct thread *t, pthread_key_t key, const void *value)
+static int set(struct coro *me, pthread_key_t key, const void *value)
 {
 	struct specific *s;
 	uint32_t g;
@@ -136,11 +136,11 @@ static int set(struct thread *t, pthread_key_t key, const void *value)
 	g = atomic_load_explicit(&generations[key], memory_order_relaxed);
 	if (!(g & 1))
 		return EINVAL;
-	s = block_of(t, key);
+	s = block_of(me, key);
 	if (!s && !value)
 		return 0;
 	if (!s)
-		s = new_block(t, key);
+		s = new_block(me, key);
 	if (!s)
 		return ENOMEM;
 	s->of[key % BLOCK].generation = g;
@@ -150,17 +150,17 @@ static int set(struct thread *t, pthread_key_t key, const void *value)
 
 HOOKED void *pthread_getspecific(pthread_key_t key)
 {
-	struct thread *t = keeper();
+	struct coro *me = keeper();
 
-	return unlikely(t != NULL) ? get(t, key) : REAL(pthread_getspecific)(key);
+	return unlikely(me != NULL) ? get(me, key) : REAL(pthread_getspecific)(key);
 }
 ALIAS(__pthread_getspecific, pthread_getspecific);
 
 HOOKED int pthread_setspecific(pthread_key_t key, const void *value)
 {
-	struct thread *t = keeper();
+	struct coro *me = keeper();
 
-	return unlikely(t != NULL) ? set(t, key, value)
+	return unlikely(me != NULL) ? set(me, key, value)
 				   : REAL(pthread_setspecific)(key, value);
 }
 ALIAS(__pthread_setspecific, pthread_setspecific);
@@ -184,15 +184,15 @@ static bool run_round(void)
 	return any;
 }
 
-void thread_run_destructors(struct thread *t)
+void thread_run_destructors(struct coro *me)
 {
 	struct specific *s;
 
 	for (int i = 0; i < PTHREAD_DESTRUCTOR_ITERATIONS; i++)
 		if (!run_round())
 			break;
-	while ((s = t->specific)) {
-		t->specific = s->next;
+	while ((s = me->specific)) {
+		me->specific = s->next;
 		slab_put(&blocks, s);
 	}
 }

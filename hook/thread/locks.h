@@ -36,7 +36,7 @@ static inline uint32_t locks_id(void)
 {
 	uint32_t at = locks_tid_offset;
 
-	if (unlikely(!at))
+	if (unlikely(!at || coro_any_shares))
 		return locks_id_slow();
 	return *(uint32_t *)(arch_tp_to_thread(arch_tp_get()) + at);
 }

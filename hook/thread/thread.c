@@ -187,18 +187,20 @@ static void publish_end(struct thread *t)
 		release(t);
 }
 
-static void end(struct thread *t)
+void thread_ends(struct coro *me)
+{
+	if (me->tp)
+		tls_call_destructors();
+	thread_run_destructors(me);
+	kernel_thread_end(me);
+}
+
+static void end(struct thread *t, int how)
 {
 	struct coro *me = t->coro;
 
-	if (me->tp)
-		tls_call_destructors();
-	thread_run_destructors(t);
-	kernel_thread_end(me);
-	/* From here on nothing of the program's runs on this coroutine. */
+	go_ended(me, how);
 	door_enter(me);
-	signal_set_mask(me, ~(sigbits)0);
-	signal_end(me);
 	publish_end(t);
 	door_leave(me);
 	one_less();
@@ -214,10 +216,12 @@ static void thread_main(void *arg)
 	unwind_begin(t->coro, &u);
 	if (_setjmp(u.end) == 0)
 		t->result = t->start(t->arg);
-	if (u.why == UNWIND_CANCELED)
+	/* One that panicked has no result either. */
+	if (u.why == UNWIND_CANCELED || u.why == UNWIND_PANIC)
 		t->result = PTHREAD_CANCELED;
 	unwind_end(t->coro, &u);
-	end(t);
+	end(t, u.why == UNWIND_PANIC ? COGO_PANICKED :
+	       u.why == UNWIND_CANCELED ? COGO_CANCELED : COGO_RETURNED);
 }
 
 /* What the attributes say, in the runtime's terms. */

@@ -24,7 +24,6 @@ struct thread {
 	_Atomic(struct coro *) joiner;	/* at most one, and for EDEADLK */
 	bool own_stack;			/* the program gave the memory */
 	size_t guard_size;
-	struct specific *specific;	/* where storage is shared; see key.c */
 };
 
 /* The descriptor of a coroutine's pthread_t; NULL for kernel threads, and for
@@ -33,7 +32,10 @@ struct thread *thread_find(pthread_t handle);
 bool thread_is_ours(pthread_t handle);
 
 /* The destructors of pthread keys, in pthread's rounds; then no value is left. */
-void thread_run_destructors(struct thread *t);
+void thread_run_destructors(struct coro *me);
+
+/* What of libc's belongs to the end of a thread, for a coroutine of any kind. */
+void thread_ends(struct coro *me);
 
 /* Once, on the main thread, at load. */
 void thread_load(void);

@@ -16,6 +16,7 @@
 #ifndef COGO_TIME_H
 #define COGO_TIME_H
 
+#include "cogo/api.h"
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -31,18 +32,18 @@ typedef int64_t cogo_time;
 #define COGO_SEC INT64_C(1000000000)
 
 /* This moment. Never parks; any thread, a signal handler. */
-cogo_time cogo_now(void);
+COGO_API cogo_time cogo_now(void);
 
 /* The moment that is so many nanoseconds away: now, for a span that is not
  * positive, COGO_FOREVER for one that is too long to count. As cogo_now. */
-cogo_time cogo_in(int64_t span);
+COGO_API cogo_time cogo_in(int64_t span);
 
 /* Waits until the moment has come, or past it, never before it: 0, or
  * -ECANCELED. Parks; on a kernel thread that runs no coroutine, sleeps. */
-int cogo_sleep_until(cogo_time moment);
+COGO_API int cogo_sleep_until(cogo_time moment);
 
 /* The same for a span. */
-int cogo_sleep(int64_t span);
+COGO_API int cogo_sleep(int64_t span);
 
 #ifdef __cplusplus
 }

@@ -34,7 +34,11 @@
 
 static struct slab coros = SLAB_INIT(struct coro, next);
 static struct lock shells_lock;
-static struct { struct stack_pool *pool; struct coro *free; } shells[64];
+static struct {
+	struct stack_pool *pool;
+	bool shared;	/* without a TLS block */
+	struct coro *free;
+} shells[64];
 
 static _Atomic uint64_t ids, made;
 static _Atomic uint32_t live, peak;
@@ -102,8 +106,11 @@ struct coro *coro_of_thread(uintptr_t thread)
 	return NULL;
 }
 
+bool coro_any_shares;
+
 void coro_init(void)
 {
+	coro_any_shares = !tls_private();
 	tids = CORO_FIRST_TID;
 }
 
@@ -116,13 +123,13 @@ static int new_tid(void)
 	return (int)t;
 }
 
-static struct coro *pop_shell(struct stack_pool *pool)
+static struct coro *pop_shell(struct stack_pool *pool, bool shared)
 {
 	struct coro *c = NULL;
 
 	lock(&shells_lock);
 	for (size_t i = 0; i < ARRAY_SIZE(shells) && shells[i].pool; i++) {
-		if (shells[i].pool != pool)
+		if (shells[i].pool != pool || shells[i].shared != shared)
 			continue;
 		c = shells[i].free;
 		if (c)
@@ -139,9 +146,11 @@ static bool push_shell(struct coro *c)
 
 	lock(&shells_lock);
 	for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
-		if (shells[i].pool && shells[i].pool != c->stack.pool)
+		if (shells[i].pool && (shells[i].pool != c->stack.pool ||
+				       shells[i].shared != !c->tp))
 			continue;
 		shells[i].pool = c->stack.pool;
+		shells[i].shared = !c->tp;
 		c->next = shells[i].free;
 		shells[i].free = c;
 		kept = true;
@@ -215,10 +224,12 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	size_t size = attr->stack_low ? extra : attr->stack_size + extra;
 	size_t guard = attr->stack_low ? 0 : attr->guard_size;
 	struct stack_pool *pool = stack_pool_for(size, guard);
-	struct coro *c = pool && !attr->shared_tls ? pop_shell(pool) : NULL;
+	struct coro *c = pool ? pop_shell(pool, shared) : NULL;
 	void *start;
 	int r;
 
+	if (unlikely(shared && !coro_any_shares))
+		write_once(coro_any_shares, true);
 	if (c) {
 		if (c->tp && !tls_renew(c->tp)) {
 			push_shell(c);
@@ -253,8 +264,10 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->thread = NULL;
 	c->user = NULL;
 	c->unwind = NULL;
+	c->contains = false;
 	c->local = NULL;
 	write_once(c->on, NULL);
+	c->specific = NULL;
 	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
 	memset(c->name, 0, sizeof(c->name));
@@ -284,7 +297,7 @@ void coro_put(struct coro *c)
 {
 	count_live(-1);
 	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
-	if ((!c->tp && tls_private()) || !push_shell(c))
+	if (!push_shell(c))
 		slab_put(&coros, c);
 }
 
@@ -322,7 +335,9 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->thread = NULL;
 	c->user = NULL;
 	c->unwind = NULL;
+	c->contains = false;
 	c->local = NULL;
+	c->specific = NULL;
 	memset(c->name, 0, sizeof(c->name));
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
 	atomic_store_explicit(&c->state, CORO_RUNNING, memory_order_release);

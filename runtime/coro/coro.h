@@ -66,6 +66,7 @@ struct worker;
 struct thread;
 struct unwind;
 struct local;
+struct specific;
 
 struct coro {
 	/* The switch. */
@@ -107,6 +108,7 @@ struct coro {
 		_Atomic uintptr_t pc, sp, fp;
 	} asleep;
 	char name[16];
+	bool contains;		/* its faults become panics */
 	bool trimmed;		/* unused stack given back since it last ran */
 	uint8_t faulted;	/* times bound for a handler of a fault */
 	uint8_t vforked;	/* children of vfork run in our memory, as us */
@@ -131,6 +133,7 @@ struct coro {
 	void *user;		/* the native API's */
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
 	struct local *local;	/* see coro/local.h */
+	struct specific *specific;	/* the hook's, where storage is shared */
 	_Atomic uint32_t refs;
 } __attribute__((aligned(64)));
 
@@ -172,6 +175,9 @@ struct coro_attr {
 };
 
 void coro_init(void);
+
+/* Some coroutine has not thread-local storage of its own. */
+extern bool coro_any_shares;
 
 /* A coroutine in state NEW whose context begins with first(c), which must call
  * park_begin and end in park_exit (sched/park.h); the caller owns it until it

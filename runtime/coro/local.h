@@ -15,6 +15,9 @@
 struct local_key {
 	/* At the coroutine's end, for each value that is not NULL; or NULL. */
 	void (*destroy)(void *value);
+	/* For those who make and hand on values, above; or NULL. */
+	void *(*init)(void);
+	void *(*inherit)(void *value);
 };
 
 /* The value; NULL if there is none. */

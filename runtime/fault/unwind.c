@@ -86,7 +86,7 @@ static void run(struct unwind *u, uintptr_t below)
 	run_libcs(below);
 	for (;;) {
 		struct _pthread_cleanup_buffer *old = u->old_cleanups;
-		struct unwind_deferred *d = u->deferred;
+		struct cogo_deferred *d = u->deferred;
 
 		if (d && (uintptr_t)d < below && (!old || (void *)d < (void *)old)) {
 			u->deferred = d->prev;
@@ -151,7 +151,7 @@ _Noreturn void unwind(struct coro *me, enum unwind_why why)
 	if (!me->unwind)
 		cogo_throw("coroutine %llu is unwound and has no base",
 			   (unsigned long long)me->id);
-	if (!me->unwind->outer)
+	if (!me->unwind->outer && !me->unwind->lent)
 		atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
 					 memory_order_relaxed);
 	me->in_runtime = 0;

@@ -12,6 +12,7 @@
 #ifndef COGO_FAULT_UNWIND_H
 #define COGO_FAULT_UNWIND_H
 
+#include "cogo/go.h"
 #include "coro/coro.h"
 #include <pthread.h>
 #include <setjmp.h>
@@ -21,20 +22,15 @@ enum unwind_why {
 	UNWIND_NOT, UNWIND_EXIT, UNWIND_CANCELED, UNWIND_PANIC,
 };
 
-/* A cleanup of the native API; lies in the frame that it cleans up. */
-struct unwind_deferred {
-	void (*fn)(void *);
-	void *arg;
-	struct unwind_deferred *prev;
-};
-
 /* Where a walk ends. Lies in a frame of its own, under all that it catches, and
  * is the innermost of its coroutine's from unwind_begin to unwind_end. */
 struct unwind {
 	jmp_buf end;
 	struct unwind *outer;
 	enum unwind_why why;	/* UNWIND_NOT but on the walk and after it */
-	struct unwind_deferred *deferred;
+	bool lent;	/* in the middle of a kernel thread, whose own cleanups
+			 * are libc's */
+	struct cogo_deferred *deferred;
 	__pthread_unwind_buf_t *cleanups;
 	struct _pthread_cleanup_buffer *old_cleanups;
 	struct _Unwind_Exception exception;
@@ -53,6 +49,7 @@ static inline void unwind_begin(struct coro *me, struct unwind *u)
 {
 	u->outer = me->unwind;
 	u->why = UNWIND_NOT;
+	u->lent = me->unwind ? me->unwind->lent : me->kind != CORO_KIND_CORO;
 	u->deferred = NULL;
 	u->cleanups = NULL;
 	u->old_cleanups = NULL;

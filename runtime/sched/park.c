@@ -164,6 +164,18 @@ void park_yield(struct coro *me)
 	loop_switch(w, me, next ? next : w->root, PARTING_YIELD);
 }
 
+void park_for(struct coro *me, struct coro *c)
+{
+	struct worker *w = me->worker;
+
+	if (me->bound) {
+		ready_new(c);
+		return;
+	}
+	worker_count(&w->switches);
+	loop_switch(w, me, c, PARTING_YIELD);
+}
+
 SANITIZE_ENDS void park_exit(struct coro *me)
 {
 	switch_out(me, PARTING_EXIT);

@@ -35,7 +35,7 @@ struct cogo_coro {
 	_Atomic uint32_t ended;		/* V2 */
 	struct waitq waiters;		/* for the end; under lock */
 	int how;			/* enum cogo_how */
-	bool owed;			/* a panic that nobody has looked at */
+	_Atomic bool owed;		/* a panic that nobody has looked at */
 	char *message, *trace;		/* of a panic; malloc, or NULL */
 
 	struct cogo_scope *scope;	/* that it is a child of, or NULL */

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* go/coro.c - coroutines of the native API: made, waited for, at their end.
+ *
+ * A handle (wait/native.h) and its coroutine are two objects, because they end at
+ * different times: the coroutine's goes with its stack to the next one at once,
+ * the handle stays for whoever holds it. What one does to another it does by the
+ * handle, under its lock, and finds there that the other is gone. */
+#include "cogo/go.h"
+#include "base/conf.h"
+#include "base/sys.h"
+#include "coro/local.h"
+#include "fault/cancel.h"
+#include "fault/signal.h"
+#include "fault/unwind.h"
+#include "go.h"
+#include "sched/block.h"
+#include "sched/park.h"
+#include "sched/ready.h"
+#include "wait/native.h"
+#include <errno.h>
+#include <string.h>
+
+#define DEFAULT_STACK	((size_t)256 << 10)
+#define ALL_FLAGS	(COGO_SHARED_TLS | COGO_RUN_FIRST | COGO_BOUND | \
+			 COGO_UNWINDS | COGO_INHERITS)
+
+struct go_lent go_lent;
+
+/* The end */
+
+/* Whoever waits learns of it; the coroutine's object is nobody's any more. */
+static void publish(struct cogo_coro *n, int how)
+{
+	struct coro_list woken = { 0 };
+
+	lock(&n->lock);
+	n->how = how;
+	n->coro = NULL;
+	/* release: V2. */
+	atomic_store_explicit(&n->ended, 1, memory_order_release);
+	waitq_claim_all(&n->waiters, 0, &woken);
+	unlock(&n->lock);
+	ready_all(&woken);
+}
+
+void go_ended(struct coro *me, int how)
+{
+	struct cogo_coro *n;
+
+	/* What destructors wait for is waited for. */
+	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
+				 memory_order_relaxed);
+	local_end(me);
+	go_lent.thread_ends(me);
+	/* From here on nothing of the program's runs on this coroutine. */
+	door_enter(me);
+	signal_set_mask(me, ~(sigbits)0);
+	signal_end(me);
+	n = me->user;
+	if (n) {
+		me->user = NULL;
+		publish(n, how);
+		native_unref(n);
+	}
+	door_leave(me);
+}
+
+static const char how_of[] = {
+	[UNWIND_NOT] = COGO_RETURNED,
+	[UNWIND_EXIT] = COGO_RETURNED,
+	[UNWIND_CANCELED] = COGO_CANCELED,
+	[UNWIND_PANIC] = COGO_PANICKED,
+};
+
+static void run(void *arg)
+{
+	struct cogo_coro *n = arg;
+	struct coro *me = n->coro;
+	struct unwind u;
+
+	unwind_begin(me, &u);
+	if (_setjmp(u.end) == 0)
+		n->fn(n->arg);
+	unwind_end(me, &u);
+	go_ended(me, how_of[u.why]);
+}
+
+static void run_bound(void *arg)
+{
+	struct coro *me = ((struct cogo_coro *)arg)->coro;
+
+	door_enter(me);
+	block_bind(me);
+	door_leave(me);
+	run(arg);
+	door_enter(me);
+	block_unbind(me);
+	door_leave(me);
+}
+
+/* The beginning */
+
+static int check(const struct cogo_attr *attr)
+{
+	return attr->flags & ~ALL_FLAGS ||
+	       (attr->stack && (attr->stack < CONF_MIN_STACK ||
+				attr->stack > CONF_MAX_STACK)) ? -EINVAL : 0;
+}
+
+static int make(const struct cogo_attr *attr, struct coro *me,
+		struct coro **ret)
+{
+	struct coro_attr a = {
+		.stack_size = attr->stack ? attr->stack :
+			      conf.stack ? conf.stack : DEFAULT_STACK,
+		.guard_size = PAGE_SIZE,
+		.shared_tls = attr->flags & COGO_SHARED_TLS,
+		.name = attr->name ? attr->name : me->name,
+	};
+	int r = go_make(&a, attr->flags & COGO_BOUND ? run_bound : run, NULL, ret);
+
+	if (r)
+		return r;
+	(*ret)->sigmask = signal_mask(me);
+	(*ret)->contains = go_contains(me);
+	if (attr->flags & COGO_UNWINDS)
+		atomic_store_explicit(&(*ret)->cancel, CANCEL_UNWINDS,
+				      memory_order_relaxed);
+	return 0;
+}
+
+struct inheritance {
+	struct coro *to;
+	int result;
+};
+
+static void inherit(const struct local_key *key, void *value, void *arg)
+{
+	struct inheritance *i = arg;
+	int r;
+
+	if (!key->inherit || i->result)
+		return;
+	r = local_set(i->to, key, key->inherit(value));
+	if (r)
+		i->result = r;
+}
+
+/* go_make's other half, for one that is not to be after all. */
+static void unmake(struct coro *c)
+{
+	struct cogo_coro *n = c->user;
+
+	local_end(c);
+	if (n) {
+		c->user = NULL;
+		native_unref(n);
+	}
+	atomic_store_explicit(&c->state, CORO_DONE, memory_order_relaxed);
+	go_unref(c);
+}
+
+int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
+	    void (*fn)(void *), void *arg)
+{
+	static const struct cogo_attr plain;
+	struct inheritance i = { 0 };
+	struct cogo_coro *n;
+	struct coro *me;
+	int r;
+
+	if (!attr)
+		attr = &plain;
+	r = check(attr);
+	if (r == 0)
+		r = go_lent.start();
+	if (r)
+		return r;
+	me = door_in();
+	if (!me)
+		return -ENOMEM;
+	r = make(attr, me, &i.to);
+	if (r)
+		goto out;
+	n = native_of(i.to);
+	if (!n) {
+		r = -ENOMEM;
+		goto unmake;
+	}
+	n->fn = fn;
+	n->arg = arg;
+	i.to->arg = n;
+	if (attr->flags & COGO_INHERITS) {
+		/* The program's functions. */
+		door_leave(me);
+		local_each(me, inherit, &i);
+		door_enter(me);
+		r = i.result;
+		if (r)
+			goto unmake;
+	}
+	if (ret) {
+		native_ref(n);
+		*ret = n;
+	}
+	if (attr->flags & COGO_RUN_FIRST)
+		park_for(me, i.to);
+	else
+		go_ready(i.to);
+	goto out;
+unmake:
+	unmake(i.to);
+out:
+	door_leave(me);
+	return r;
+}
+
+/* References */
+
+struct cogo_coro *cogo_self(void)
+{
+	struct coro *me = self_or_adopt();
+
+	return me ? native_of(me) : NULL;
+}
+
+struct cogo_coro *cogo_ref(struct cogo_coro *c)
+{
+	native_ref(c);
+	return c;
+}
+
+void cogo_drop(struct cogo_coro *c)
+{
+	struct coro *me = c ? door_in() : NULL;
+
+	if (c)
+		native_unref(c);
+	if (me)
+		door_leave(me);
+}
+
+bool cogo_is_coroutine(void)
+{
+	struct coro *me = self();
+
+	return me && me->kind == CORO_KIND_CORO;
+}
+
+uint64_t cogo_id(const struct cogo_coro *c)
+{
+	return c->id;
+}
+
+const char *cogo_name(const struct cogo_coro *c)
+{
+	return c->name;
+}
+
+void cogo_set_name(const char *name)
+{
+	struct coro *me = self_or_adopt();
+	struct cogo_coro *n = me ? native_of(me) : NULL;
+
+	if (!n)
+		return;
+	memset(me->name, 0, sizeof(me->name));
+	strncpy(me->name, name, sizeof(me->name) - 1);
+	memcpy(n->name, me->name, sizeof(n->name));
+}
+
+enum cogo_state cogo_state(struct cogo_coro *c)
+{
+	enum cogo_state s = COGO_ENDED;
+	struct coro *me = door_in();
+
+	lock(&c->lock);
+	if (c->coro) {
+		switch (atomic_load_explicit(&c->coro->state,
+					     memory_order_relaxed)) {
+		case CORO_NEW:
+		case CORO_READY:
+		case CORO_HELD_WAKING:
+			s = COGO_READY;
+			break;
+		case CORO_RUNNING:
+		case CORO_WAKING:
+			s = COGO_RUNNING;
+			break;
+		default:
+			s = COGO_PARKED;
+		}
+	}
+	unlock(&c->lock);
+	if (me)
+		door_leave(me);
+	return s;
+}
+
+/* Waiting for the end */
+
+/* One wait: 0 when it has ended, -ETIMEDOUT, -EINTR. */
+static int wait_once(struct coro *me, struct cogo_coro *c, cogo_time deadline)
+{
+	struct waiter_node node = { .coro = me };
+	enum wait_outcome how;
+
+	lock(&c->lock);
+	if (atomic_load_explicit(&c->ended, memory_order_relaxed)) {
+		unlock(&c->lock);
+		return 0;
+	}
+	node.ticket = wait_open(me);
+	waitq_add(&c->waiters, &node);
+	unlock(&c->lock);
+	me->what = c;
+	how = park(me, node.ticket, WHY_JOIN, deadline);
+	if (how == WAIT_WOKEN)
+		return 0;
+	lock(&c->lock);
+	waitq_del(&node);
+	unlock(&c->lock);
+	return how == WAIT_TIMED_OUT ? -ETIMEDOUT : -EINTR;
+}
+
+static bool has_ended(struct cogo_coro *c)
+{
+	/* acquire: V2. */
+	return atomic_load_explicit(&c->ended, memory_order_acquire);
+}
+
+static void seen(struct cogo_coro *c)
+{
+	atomic_store_explicit(&c->owed, false, memory_order_relaxed);
+}
+
+int cogo_wait(struct cogo_coro *c, cogo_time deadline)
+{
+	int r;
+	struct coro *me = cancel_in(&r);
+
+	if (r == 0 && me->user == c)
+		r = -EDEADLK;
+	if (r == 0) {
+		do
+			r = wait_once(me, c, deadline);
+		while (r == -EINTR && (r = cancel_interrupted(me, r)) == 0);
+		if (r == 0)
+			seen(c);
+	}
+	return cancel_out(me, r);
+}
+
+int cogo_join(struct cogo_coro *c)
+{
+	struct coro *me = door_in();
+	int how;
+
+	if (me && me->user == c) {
+		door_leave(me);
+		return -EDEADLK;
+	}
+	/* Nothing but the end ends this; without memory for a descriptor it is
+	 * looked for. */
+	while (!has_ended(c)) {
+		if (!me)
+			sys_call(SYS_sched_yield);
+		else if (wait_once(me, c, COGO_FOREVER) == -EINTR)
+			cancel_interrupted(me, -EINTR);
+	}
+	seen(c);
+	how = c->how;
+	native_unref(c);
+	if (me)
+		door_leave(me);
+	return how;
+}
+
+enum cogo_how cogo_how(struct cogo_coro *c)
+{
+	if (!has_ended(c))
+		return COGO_RETURNED;
+	seen(c);
+	return (enum cogo_how)c->how;
+}
+
+const char *cogo_panic_message(struct cogo_coro *c)
+{
+	return has_ended(c) && c->message ? c->message : "";
+}
+
+const char *cogo_panic_trace(struct cogo_coro *c)
+{
+	return has_ended(c) && c->trace ? c->trace : "";
+}
+
+int cogo_cancel_reason(struct cogo_coro *c)
+{
+	return atomic_load_explicit(&c->reason, memory_order_acquire);
+}
