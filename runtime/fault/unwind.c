@@ -151,7 +151,7 @@ _Noreturn void unwind(struct coro *me, enum unwind_why why)
 	if (!me->unwind)
 		cogo_throw("coroutine %llu is unwound and has no base",
 			   (unsigned long long)me->id);
-	if (!me->unwind->outer && !me->unwind->lent)
+	if (!me->unwind->lent && !unwind_last(me)->outer)
 		atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
 					 memory_order_relaxed);
 	me->in_runtime = 0;
