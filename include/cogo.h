@@ -3,6 +3,7 @@
  * line, and to be linked with -lcogo (pkg-config cogo).
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
+ *	cogo/gen.h	generators: functions that give one value after another
  *	cogo/time.h	moments and spans
  *
  * Threads of a program that nobody has changed become coroutines by cogo-run, with
@@ -10,6 +11,7 @@
 #ifndef COGO_H
 #define COGO_H
 
+#include "cogo/gen.h"
 #include "cogo/go.h"
 #include "cogo/time.h"
 
