@@ -5,6 +5,7 @@
 #include "fault/signal.h"
 #include "hook/thread/cancel.h"
 #include "sched/block.h"
+#include <dlfcn.h>
 
 struct coro *gate_bound(struct coro *me)
 {
@@ -25,6 +26,20 @@ long gate_errno(long r)
 bool gate_threads(void)
 {
 	return conf.run && !conf.disable;
+}
+
+bool gate_ours;
+
+void gate_load(void)
+{
+	Dl_info found, here;
+	void *at = dlsym(RTLD_DEFAULT, "pthread_mutex_lock");
+
+	/* Whose is the one that everybody finds? */
+	gate_ours = !conf.disable &&
+		    (conf.run || (at && dladdr(at, &found) &&
+				  dladdr(&gate_ours, &here) &&
+				  found.dli_fbase == here.dli_fbase));
 }
 
 int gate_interrupted(struct coro *me, bool restartable)

@@ -47,6 +47,13 @@ static inline long gate_return(long r)
 /* Threads become coroutines in this process. */
 bool gate_threads(void);
 
+/* What the program calls by libc's names comes to us: it was preloaded with us, or
+ * linked. In one that has loaded us later, as part of a plugin, it does not, and
+ * what is the whole process's (signals, locks that others share) stays libc's.
+ * Settled once, at load; false before. */
+extern bool gate_ours;
+void gate_load(void);
+
 /* An interrupted wait: runs the handlers that interrupted it, with the door
  * open. 0: the call shall be tried again; -EINTR: it shall return;
  * -GATE_CANCELED. restartable: whether SA_RESTART applies to the call. */

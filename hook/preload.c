@@ -7,7 +7,10 @@
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
 #include "hook/thread/thread.h"
+#include "mem/slab.h"
+#include <assert.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -15,6 +18,30 @@
  * meant for the program's threads, and a stack that is small, since all they
  * run is the loop, and what is called on it for libc's sake (on_worker). */
 #define WORKER_STACK (256 << 10)
+
+/* Those that somebody may have to wait for. */
+struct runner {
+	struct runner *next;		/* slab link, or of all that are */
+	pthread_t thread;
+};
+static struct slab runners = SLAB_INIT(struct runner, next);
+static struct lock running_lock;
+static struct runner *running;		/* under running_lock */
+
+static void remember(pthread_t t)
+{
+	struct runner *r = slab_get(&runners);
+
+	if (!r) {
+		REAL(pthread_detach)(t);
+		return;
+	}
+	r->thread = t;
+	lock(&running_lock);
+	r->next = running;
+	running = r;
+	unlock(&running_lock);
+}
 
 static int start_thread(void *(*entry)(void *), void *arg)
 {
@@ -25,16 +52,49 @@ static int start_thread(void *(*entry)(void *), void *arg)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
 	r = REAL(pthread_create)(&t, &attr, entry, arg);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	pthread_attr_destroy(&attr);
+	if (r == 0)
+		remember(t);
 	return -r;
+}
+
+static void join_threads(void)
+{
+	struct runner *r;
+
+	while ((r = running)) {
+		running = r->next;
+		REAL(pthread_join)(r->thread, NULL);
+		slab_put(&runners, r);
+	}
+}
+
+/* It may be so quick that nobody has remembered it yet: then it is remembered
+ * for good, which is a few bytes. */
+static void thread_leaves(void)
+{
+	pthread_t me = REAL(pthread_self)();
+	struct runner **at, *r;
+
+	lock(&running_lock);
+	for (at = &running; (r = *at) && r->thread != me; at = &r->next)
+		;
+	if (r)
+		*at = r->next;
+	unlock(&running_lock);
+	if (r) {
+		REAL(pthread_detach)(me);
+		slab_put(&runners, r);
+	}
 }
 
 static struct boot_real lent = {
 	.start_thread = start_thread,
+	.join_threads = join_threads,
+	.thread_leaves = thread_leaves,
 	.thread_ends = thread_ends,
 };
 
@@ -42,11 +102,15 @@ __attribute__((constructor)) static void come_to_life(void)
 {
 	lent.clone = REAL(clone);
 	lent.thread_exit = REAL(pthread_exit);
+	lent.abort = REAL(abort);
 	boot_use(&lent);
 	cancel_load();
 	boot_load();
-	if (!gate_threads())
+	gate_load();
+	if (!gate_ours)
 		return;
-	coro_adopt(CORO_KIND_THREAD);	/* main */
-	thread_load();
+	if (sys_gettid() == sys_getpid() && !self())
+		coro_adopt(CORO_KIND_THREAD);	/* main */
+	if (gate_threads())
+		thread_load();
 }

@@ -60,7 +60,7 @@ HOOKED int sigaction(int sig, const struct sigaction *act, struct sigaction *old
 	struct signal_action a, before;
 	int r;
 
-	if (!gate_threads())
+	if (!gate_ours)
 		return REAL(sigaction)(sig, act, old);
 	if (!valid(sig))
 		return (int)gate_errno(-EINVAL);
@@ -100,7 +100,7 @@ static sighandler_t set_handler(int sig, sighandler_t handler, int flags)
 
 HOOKED sighandler_t signal(int sig, sighandler_t handler)
 {
-	if (!gate_threads())
+	if (!gate_ours)
 		return REAL(signal)(sig, handler);
 	return set_handler(sig, handler, valid(sig) && (interrupting & SIGBIT(sig))
 						 ? 0 : SA_RESTART);
@@ -110,7 +110,7 @@ ALIAS(ssignal, signal);
 
 HOOKED sighandler_t sysv_signal(int sig, sighandler_t handler)
 {
-	if (!gate_threads())
+	if (!gate_ours)
 		return REAL(sysv_signal)(sig, handler);
 	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER));
 }
@@ -120,7 +120,7 @@ HOOKED int siginterrupt(int sig, int on)
 {
 	struct sigaction act;
 
-	if (!gate_threads())
+	if (!gate_ours)
 		return REAL(siginterrupt)(sig, on);
 	if (sigaction(sig, NULL, &act))
 		return -1;
@@ -168,14 +168,14 @@ static int change_mask(int how, const sigset_t *set, sigset_t *old)
 
 HOOKED int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 {
-	if (!gate_threads())
+	if (!gate_ours)
 		return REAL(pthread_sigmask)(how, set, old);
 	return change_mask(how, set, old);
 }
 
 HOOKED int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 {
-	if (!gate_threads())
+	if (!gate_ours)
 		return REAL(sigprocmask)(how, set, old);
 	return (int)gate_return(-change_mask(how, set, old));
 }
@@ -422,7 +422,7 @@ static int wait_as_thread(const sigset_t *set, siginfo_t *info,
 	struct coro *me = self();
 	int r;
 
-	if (!me || !gate_threads())
+	if (!me || !gate_ours)
 		return REAL(sigtimedwait)(set, info, timeout);
 	signal_await(me, bits_of(set));
 	do {

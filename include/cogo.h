@@ -4,6 +4,7 @@
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
  *	cogo/gen.h	generators: functions that give one value after another
+ *	cogo/scope.h	coroutines that do not outlive the block they are made in
  *	cogo/time.h	moments and spans
  *
  * Threads of a program that nobody has changed become coroutines by cogo-run, with
@@ -13,6 +14,7 @@
 
 #include "cogo/gen.h"
 #include "cogo/go.h"
+#include "cogo/scope.h"
 #include "cogo/time.h"
 
 #ifdef __cplusplus

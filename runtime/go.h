@@ -15,6 +15,9 @@ struct go_lent {
 	void (*thread_ends)(struct coro *me);
 	/* pthread_exit, of a kernel thread. */
 	void (*thread_exit)(void *result);
+	void (*abort)(void);
+	/* 0, or -EBUSY while a coroutine is left. A kernel thread. */
+	int (*stop)(void);
 };
 extern struct go_lent go_lent;
 
@@ -39,6 +42,10 @@ void go_ended(struct coro *me, int how);
 
 /* Whether faults of those that this one makes are to become panics. */
 bool go_contains(const struct coro *maker);
+
+/* Begins a panic of the caller for a fault: see fault/contain.h. */
+struct arch_regs;
+void go_fault(struct coro *me, const char *message, const struct arch_regs *where);
 
 /* A message for the panic that is about to begin; NULL: none. */
 void go_note_panic(struct coro *me, const char *message);

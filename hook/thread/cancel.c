@@ -17,6 +17,7 @@
 #include "hook/thread/thread.h"
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What pthread_cleanup_push keeps in __pthread_unwind_buf_t beyond the jump
@@ -55,6 +56,7 @@ void cancel_load(void)
 	lent.pop = REAL(_pthread_cleanup_pop);
 	lent.jump = REAL(siglongjmp);
 	lent.open = REAL(dlopen);
+	lent.abort = REAL(abort);
 	unwind_use(&lent);
 	signal_on_cancel(cancel_act);
 }

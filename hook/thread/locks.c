@@ -24,12 +24,13 @@ static void decide(void)
 	const struct db_member *tid;
 
 	boot_load();
+	gate_load();
 	tid = dlsym(RTLD_DEFAULT, "_thread_db_pthread_tid");
 	if (tls_private() && tid)
 		locks_tid_offset = tid->offset;
 	/* release: whoever sees the mode sees the offset. */
 	atomic_store_explicit(&locks_mode,
-			      gate_threads() ? LOCKS_OURS : LOCKS_LIBC,
+			      gate_ours ? LOCKS_OURS : LOCKS_LIBC,
 			      memory_order_release);
 }
 
@@ -54,7 +55,7 @@ bool locks_decide(void)
 	while (atomic_load_explicit(&locks_mode, memory_order_acquire) ==
 	       LOCKS_UNDECIDED)
 		sys_call(SYS_sched_yield);
-	return gate_threads();
+	return gate_ours;
 }
 
 /* As early as can be: before the program has threads. */

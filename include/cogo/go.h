@@ -254,6 +254,14 @@ COGO_API int cogo_set(const struct cogo_key *key, void *value);
  * this. Not on a coroutine: -EBUSY. */
 COGO_API int cogo_run(int (*main)(int, char **), int argc, char **argv);
 
+/* Ends it: every kernel thread it has made is gone when this returns, and its
+ * memory is the system's again, but for a page or two for each coroutine that was
+ * alive at the same time as others. The next cogo_go starts it anew. Waits until no
+ * coroutine is left: 0, or -ETIMEDOUT. -EDEADLK on a coroutine, -EPERM in a program
+ * whose threads are coroutines (cogo-run). While it stops, nobody else may call
+ * anything of this library. */
+COGO_API int cogo_stop(cogo_time deadline);
+
 #ifdef __cplusplus
 }
 #endif

@@ -264,9 +264,12 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->thread = NULL;
 	c->user = NULL;
 	c->unwind = NULL;
+	c->rescue = NULL;
 	c->contains = false;
 	c->local = NULL;
 	write_once(c->on, NULL);
+	c->last = NULL;
+	c->watched = false;
 	c->specific = NULL;
 	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
@@ -299,6 +302,22 @@ void coro_put(struct coro *c)
 	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
 	if (!push_shell(c))
 		slab_put(&coros, c);
+}
+
+static void rest_shell(struct coro *c)
+{
+	if (c->tp)
+		tls_rest(c->tp);
+	stack_trim(&c->stack, c->stack_start);
+}
+
+void coro_rest(void)
+{
+	lock(&shells_lock);
+	for (size_t i = 0; i < ARRAY_SIZE(shells) && shells[i].pool; i++)
+		for (struct coro *c = shells[i].free; c; c = c->next)
+			rest_shell(c);
+	unlock(&shells_lock);
 }
 
 struct coro *coro_adopt(enum coro_kind kind)
@@ -335,8 +354,11 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->thread = NULL;
 	c->user = NULL;
 	c->unwind = NULL;
+	c->rescue = NULL;
 	c->contains = false;
 	c->local = NULL;
+	c->last = NULL;
+	c->watched = false;
 	c->specific = NULL;
 	memset(c->name, 0, sizeof(c->name));
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);

@@ -67,6 +67,7 @@ struct thread;
 struct unwind;
 struct local;
 struct specific;
+struct rescue;
 
 struct coro {
 	/* The switch. */
@@ -132,7 +133,10 @@ struct coro {
 	struct thread *thread;	/* the hook's descriptor, or NULL */
 	void *user;		/* the native API's */
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
+	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
 	struct local *local;	/* see coro/local.h */
+	void (*last)(struct coro *me);	/* at a kernel thread's end … */
+	bool watched;		/* … if libc will tell us of it */
 	struct specific *specific;	/* the hook's, where storage is shared */
 	_Atomic uint32_t refs;
 } __attribute__((aligned(64)));
@@ -198,6 +202,10 @@ static inline const struct stack *coro_stack(const struct coro *c)
 
 	return on ? on : &c->stack;
 }
+
+/* No coroutine is left: what those that there were have kept for the next ones
+ * goes, but for what others may look at, a page or two for each. */
+void coro_rest(void);
 
 /* A descriptor for the kernel thread that calls: bound for good. NULL without
  * memory. coro_put_thread ends it, on the same thread. */

@@ -10,6 +10,7 @@
  * step over it, as it can in any thread; a wild pointer can hit a guard too,
  * and then the report says whose it was, which is as good a hint. */
 #include "fault/overflow.h"
+#include "fault/contain.h"
 #include "arch/ucontext.h"
 #include "base/conf.h"
 #include "base/fatal.h"
@@ -162,8 +163,17 @@ bool overflow_check(const siginfo_t *info, const void *uctx)
 	return true;
 }
 
+/* The coroutine that runs has overflown its own stack. */
+static bool is_own_overflow(const siginfo_t *info)
+{
+	struct coro *me = self();
+
+	return info->si_code > 0 && me && in_guard(me, (uintptr_t)info->si_addr);
+}
+
 static void on_fault(int sig, siginfo_t *info, void *uctx)
 {
+	contain(sig, info, uctx, is_own_overflow(info) ? "stack overflow" : NULL);
 	overflow_check(info, uctx);
 	/* And now as if we had not been here: a fault repeats itself, what was
 	 * sent is sent again; it is blocked until we return. */
@@ -178,6 +188,7 @@ void overflow_start(void)
 	/* Now, for there is no loading of libraries in the middle of a crash. */
 	backtrace_open();
 	signal_own(SIGSEGV, on_fault, NULL);
+	contain_start();
 }
 
 void overflow_thread_start(void)
@@ -186,4 +197,13 @@ void overflow_thread_start(void)
 
 	if (ss.ss_sp)
 		sys_call(SYS_sigaltstack, &ss, NULL);
+}
+
+void overflow_thread_end(void)
+{
+	stack_t none = { .ss_flags = SS_DISABLE }, ss;
+
+	if (sys_call(SYS_sigaltstack, &none, &ss) == 0 &&
+	    !(ss.ss_flags & SS_DISABLE))
+		sys_unmap(ss.ss_sp, ss.ss_size);
 }

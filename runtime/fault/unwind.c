@@ -13,8 +13,8 @@
 #include "arch/tp.h"
 #include "base/fatal.h"
 #include "base/sys.h"
+#include "coro/self.h"
 #include <dlfcn.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct unwind_libc *libc;
@@ -50,7 +50,7 @@ void unwind_open(void)
 			"libgcc_s.so.1 must be installed for pthread_exit to work\n";
 
 		sys_write_all(2, text, sizeof(text) - 1);
-		abort();
+		libc->abort();
 	}
 	/* release: who finds it found finds both. */
 	atomic_store_explicit(&unwinder.found, true, memory_order_release);
@@ -100,6 +100,15 @@ static void run(struct unwind *u, uintptr_t below)
 	}
 }
 
+bool unwind_on_stack(const struct coro *me, uintptr_t sp)
+{
+	const struct stack *s = coro_stack(me);
+
+	if (s == &me->stack && me->stack_low)
+		return sp - (uintptr_t)me->stack_low <= s->asked;
+	return !s->low || sp - (uintptr_t)s->low <= (uintptr_t)(s->top - s->low);
+}
+
 static _Unwind_Reason_Code stop(int version UNUSED, _Unwind_Action actions,
 				_Unwind_Exception_Class class UNUSED,
 				struct _Unwind_Exception *exception UNUSED,
@@ -110,6 +119,10 @@ static _Unwind_Reason_Code stop(int version UNUSED, _Unwind_Action actions,
 	uintptr_t sp = end ? UINTPTR_MAX : unwinder.cfa(context);
 	__pthread_unwind_buf_t *buf = u->cleanups;
 
+	/* A signal's frames, on an alternate stack: addresses there say nothing
+	 * of where we are. */
+	if (!end && !unwind_on_stack(self(), sp))
+		return _URC_NO_REASON;
 	/* The frame that the base lies in is not unwound. */
 	if (sp > (uintptr_t)u)
 		end = true;
@@ -129,7 +142,7 @@ static void not_rethrown(_Unwind_Reason_Code reason UNUSED,
 	static const char text[] = "FATAL: exception not rethrown\n";
 
 	sys_write_all(2, text, sizeof(text) - 1);
-	abort();
+	libc->abort();
 }
 
 _Noreturn void unwind_on(struct coro *me)
@@ -144,6 +157,12 @@ _Noreturn void unwind_on(struct coro *me)
 	if (u->cleanups)
 		jump(u->cleanups->__cancel_jmp_buf);
 	jump(u->end);
+}
+
+_Noreturn void unwind_rest(struct coro *me)
+{
+	run(me->unwind, (uintptr_t)me->unwind);
+	jump(me->unwind->end);
 }
 
 _Noreturn void unwind(struct coro *me, enum unwind_why why)

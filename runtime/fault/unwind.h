@@ -63,8 +63,12 @@ static inline void unwind_begin(struct coro *me, struct unwind *u)
 	me->unwind = u;
 }
 
+void contain_end(struct coro *me);
+
 static inline void unwind_end(struct coro *me, struct unwind *u)
 {
+	if (unlikely(me->rescue))
+		contain_end(me);
 	me->unwind = u->outer;
 }
 
@@ -87,6 +91,15 @@ _Noreturn void unwind(struct coro *me, enum unwind_why why);
 /* The walk goes on after a cleanup that was jumped to. */
 _Noreturn void unwind_on(struct coro *me);
 
+/* Without looking at frames any more: runs what is registered, and goes to the
+ * innermost base. For a walk that has failed. */
+_Noreturn void unwind_rest(struct coro *me);
+
+/* Whether an address is on the stack that me runs on as a rule, its own or that of
+ * its innermost generator; of kernel threads
+ * we do not know. */
+bool unwind_on_stack(const struct coro *me, uintptr_t sp);
+
 /* Opens libgcc's unwinder. On an ordinary stack; ends the program with libc's
  * own words where there is none. Idempotent. */
 void unwind_open(void);
@@ -99,6 +112,7 @@ struct unwind_libc {
 	void (*pop)(struct _pthread_cleanup_buffer *, int);
 	void (*jump)(struct __jmp_buf_tag *, int);
 	void *(*open)(const char *, int);
+	void (*abort)(void);
 };
 void unwind_use(const struct unwind_libc *lent);
 

@@ -4,6 +4,7 @@
 #include "fault/cancel.h"
 #include "fault/unwind.h"
 #include "go.h"
+#include "go/scope.h"
 #include "wait/native.h"
 
 /* Inside the runtime, under c->lock. */
@@ -22,15 +23,23 @@ static int request(struct cogo_coro *c, int reason)
 	return cancel_request(c->coro) ? 0 : -EALREADY;
 }
 
+int go_cancel(struct cogo_coro *c, int reason)
+{
+	int r;
+
+	lock(&c->lock);
+	r = request(c, reason);
+	unlock(&c->lock);
+	return r;
+}
+
 int cogo_cancel(struct cogo_coro *c, int reason)
 {
 	struct coro *me = door_in();
 	int r;
 
 	unwind_open();	/* on an ordinary stack, and before it is needed */
-	lock(&c->lock);
-	r = request(c, reason);
-	unlock(&c->lock);
+	r = go_cancel(c, reason);
 	if (me)
 		door_leave(me);
 	return r;

@@ -13,6 +13,7 @@
 #include "fault/signal.h"
 #include "fault/unwind.h"
 #include "go.h"
+#include "go/scope.h"
 #include "sched/block.h"
 #include "sched/park.h"
 #include "sched/ready.h"
@@ -28,21 +29,6 @@ struct go_lent go_lent;
 
 /* The end */
 
-/* Whoever waits learns of it; the coroutine's object is nobody's any more. */
-static void publish(struct cogo_coro *n, int how)
-{
-	struct coro_list woken = { 0 };
-
-	lock(&n->lock);
-	n->how = how;
-	n->coro = NULL;
-	/* release: V2. */
-	atomic_store_explicit(&n->ended, 1, memory_order_release);
-	waitq_claim_all(&n->waiters, 0, &woken);
-	unlock(&n->lock);
-	ready_all(&woken);
-}
-
 void go_ended(struct coro *me, int how)
 {
 	struct cogo_coro *n;
@@ -56,10 +42,10 @@ void go_ended(struct coro *me, int how)
 	door_enter(me);
 	signal_set_mask(me, ~(sigbits)0);
 	signal_end(me);
-	n = me->user;
+	n = native_end(me, how);
 	if (n) {
-		me->user = NULL;
-		publish(n, how);
+		if (n->scope)
+			scope_child_ended(n);
 		native_unref(n);
 	}
 	door_leave(me);
@@ -160,8 +146,9 @@ static void unmake(struct coro *c)
 	go_unref(c);
 }
 
-int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
-	    void (*fn)(void *), void *arg)
+int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
+	     void (*fn)(void *), void *arg,
+	     int (*before)(struct cogo_coro *n, void *arg), void *before_arg)
 {
 	static const struct cogo_attr plain;
 	struct inheritance i = { 0 };
@@ -199,6 +186,11 @@ int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
 		if (r)
 			goto unmake;
 	}
+	if (before) {
+		r = before(n, before_arg);
+		if (r)
+			goto unmake;
+	}
 	if (ret) {
 		native_ref(n);
 		*ret = n;
@@ -213,6 +205,12 @@ unmake:
 out:
 	door_leave(me);
 	return r;
+}
+
+int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
+	    void (*fn)(void *), void *arg)
+{
+	return go_start(ret, attr, fn, arg, NULL, NULL);
 }
 
 /* References */

@@ -10,6 +10,7 @@
 #include "coro/self.h"
 #include "fault/unwind.h"
 #include "go.h"
+#include "go/scope.h"
 #include "inspect/backtrace.h"
 #include "wait/native.h"
 #include <stdarg.h>
@@ -31,7 +32,7 @@ void cogo_defer_begin(struct cogo_deferred *d)
 	me->unwind->deferred = d;
 }
 
-void cogo_defer_end(struct cogo_deferred *d)
+void go_defer_forget(struct cogo_deferred *d)
 {
 	struct coro *me = self();
 	struct cogo_deferred *at = me && me->unwind ? me->unwind->deferred : NULL;
@@ -41,6 +42,11 @@ void cogo_defer_end(struct cogo_deferred *d)
 		at = at->prev;
 	if (at)
 		me->unwind->deferred = d->prev;
+}
+
+void cogo_defer_end(struct cogo_deferred *d)
+{
+	go_defer_forget(d);
 	d->fn(d->arg);
 }
 
@@ -79,7 +85,7 @@ void go_note_panic(struct coro *me, const char *message)
 	atomic_store_explicit(&n->owed, true, memory_order_relaxed);
 }
 
-static void note_trace(struct coro *me, const struct arch_regs *from)
+static void note_trace(struct coro *me, const struct arch_regs *from, bool exact)
 {
 	struct cogo_coro *n = me->user;
 	struct backtrace trace = { 0 };
@@ -89,7 +95,7 @@ static void note_trace(struct coro *me, const struct arch_regs *from)
 	backtrace_open();
 	/* libunwind takes libc's locks, and must not park on them. */
 	me->bound++;
-	backtrace_walk(from, false, coro_stack(me), &trace);
+	backtrace_walk(from, exact, coro_stack(me), &trace);
 	n->trace = write_trace(&trace);
 	me->bound--;
 }
@@ -97,7 +103,8 @@ static void note_trace(struct coro *me, const struct arch_regs *from)
 static _Noreturn void die(const char *message)
 {
 	cogo_warn("panic: %s", message);
-	abort();
+	go_lent.abort();
+	__builtin_unreachable();
 }
 
 static NOINLINE void panic_from(const char *message, const struct arch_regs *from)
@@ -109,7 +116,7 @@ static NOINLINE void panic_from(const char *message, const struct arch_regs *fro
 	/* A panic on the way out of a panic: the first is what went wrong. */
 	if (me->unwind->why == UNWIND_NOT) {
 		go_note_panic(me, message);
-		note_trace(me, from);
+		note_trace(me, from, false);
 	}
 	unwind(me, UNWIND_PANIC);
 }
@@ -178,6 +185,13 @@ int cogo_recover(void (*fn)(void *), void *arg, struct cogo_panic *ret)
 }
 
 /* Faults */
+
+void go_fault(struct coro *me, const char *message, const struct arch_regs *where)
+{
+	go_note_panic(me, message);
+	note_trace(me, where, true);
+	unwind(me, UNWIND_PANIC);
+}
 
 static _Atomic bool contain_all;
 

@@ -38,12 +38,21 @@ struct cogo_coro {
 	_Atomic bool owed;		/* a panic that nobody has looked at */
 	char *message, *trace;		/* of a panic; malloc, or NULL */
 
-	struct cogo_scope *scope;	/* that it is a child of, or NULL */
+	/* A child of a scope, or NULL; and what it runs there. */
+	struct cogo_scope *scope;
+	int (*task)(void *);
+	void *task_arg;
+	int status;			/* what that returned */
 	struct list sibling;		/* under the scope's lock */
 };
 
 /* The caller's own, made now if it has none: NULL without memory. */
 struct cogo_coro *native_of(struct coro *me);
+
+/* The caller's end has come: whoever waits for it learns of it, and the handle is
+ * the caller's no more. Inside the runtime. NULL where it has none; else lent until
+ * native_unref. how: enum cogo_how. */
+struct cogo_coro *native_end(struct coro *me, int how);
 
 void native_ref(struct cogo_coro *n);
 /* The last reference frees it. */
