@@ -44,7 +44,7 @@ static struct cogo_gen *make(void (*fn)(struct cogo_gen *, void *), void *arg)
 static double values(struct cogo_gen *g, long n)
 {
 	double begin = now();
-	long x, sum = 0;
+	long x = 0, sum = 0;
 
 	for (long i = 0; i < n; i++) {
 		cogo_gen_next(g, &x);
