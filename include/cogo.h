@@ -4,6 +4,7 @@
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
  *	cogo/gen.h	generators: functions that give one value after another
+ *	cogo/io.h	input and output with deadlines, foreign code that blocks
  *	cogo/scope.h	coroutines that do not outlive the block they are made in
  *	cogo/time.h	moments and spans
  *
@@ -14,6 +15,7 @@
 
 #include "cogo/gen.h"
 #include "cogo/go.h"
+#include "cogo/io.h"
 #include "cogo/scope.h"
 #include "cogo/time.h"
 
