@@ -13,6 +13,7 @@
 #include "hook/io.h"
 #include "hook/real.h"
 #include "hook/socket.h"
+#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -145,12 +146,61 @@ static long run(int fd, const struct io_op *op, const void *arg,
 
 /* ---- bytes --------------------------------------------------------------- */
 
+/* Where RWF_NOWAIT is not known, a socket has a way of its own. (But not for no
+ * bytes at all, with which a datagram would be eaten.) */
+static long try_read(int fd, const void *arg)
+{
+	const struct iovec *iov = ((const struct io_vec *)arg)->iov;
+	long r = io_read_op.try(fd, arg), s;
+
+	if (likely(r != -EOPNOTSUPP) || iov->iov_len == 0)
+		return r;
+	s = sys_call(SYS_recvfrom, fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT,
+		     NULL, NULL);
+	return s == -ENOTSOCK ? r : s;
+}
+
+static long try_write(int fd, const void *arg)
+{
+	const struct iovec *iov = ((const struct io_vec *)arg)->iov;
+	long r = io_write_op.try(fd, arg), s;
+
+	if (likely(r != -EOPNOTSUPP) || iov->iov_len == 0)
+		return r;
+	s = sys_call(SYS_sendto, fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT,
+		     NULL, 0);
+	return s == -ENOTSOCK ? r : s;
+}
+
+static struct io_call block_read(int fd, const void *arg)
+{
+	return io_read_op.block(fd, arg);
+}
+
+/* Of a pipe that can be written poll promises room for so many. */
+static struct io_call block_write(int fd, const void *arg)
+{
+	const struct iovec *iov = ((const struct io_vec *)arg)->iov;
+	size_t n = iov->iov_len;
+
+	if (n > PIPE_BUF && !is_file(fd))
+		n = PIPE_BUF;
+	return (struct io_call){ SYS_write, { fd, (long)iov->iov_base, (long)n } };
+}
+
+static const struct io_op read_op = {
+	try_read, block_read, POLLER_IN, WHY_READ, false, false,
+};
+static const struct io_op write_op = {
+	try_write, block_write, POLLER_OUT, WHY_WRITE, false, false,
+};
+
 long cogo_read(int fd, void *buf, size_t n, cogo_time deadline)
 {
 	struct iovec iov = { buf, n };
 	struct io_vec v = { &iov, 1, -1, 0 };
 
-	return run(fd, &io_read_op, &v, deadline);
+	return run(fd, &read_op, &v, deadline);
 }
 
 long cogo_write(int fd, const void *buf, size_t n, cogo_time deadline)
@@ -158,7 +208,7 @@ long cogo_write(int fd, const void *buf, size_t n, cogo_time deadline)
 	struct iovec iov = { (void *)buf, n };
 	struct io_vec v = { &iov, 1, -1, 0 };
 
-	return run(fd, &io_write_op, &v, deadline);
+	return run(fd, &write_op, &v, deadline);
 }
 
 long cogo_read_full(int fd, void *buf, size_t n, cogo_time deadline,

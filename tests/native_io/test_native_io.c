@@ -202,7 +202,7 @@ static void write_much(void *arg)
 	char *buf = calloc(1, MUCH);
 	size_t done = 0;
 	struct job j;
-	int s[2];
+	int s[2], p[2];
 
 	pair(s);
 	start(&j, strcmp(arg, "thread"), read_much, &s[0]);
@@ -216,6 +216,12 @@ static void write_much(void *arg)
 		 -ETIMEDOUT);
 	check(done > 0 && done < MUCH);
 	TIMES_OUT(cogo_write(s[1], buf, MUCH, deadline));
+	check_eq(pipe(p), 0);
+	check_eq(cogo_write_all(p[1], buf, MUCH, cogo_in(US300), &done),
+		 -ETIMEDOUT);
+	check(done > 0 && done < MUCH);
+	close(p[0]);
+	close(p[1]);
 	close(s[0]);
 	signal(SIGPIPE, SIG_IGN);
 	check_eq(cogo_write(s[1], buf, MUCH, COGO_FOREVER), -EPIPE);
