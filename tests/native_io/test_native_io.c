@@ -147,7 +147,7 @@ static void slowly_write(void *arg)
 	int fd = *(int *)arg;
 
 	for (int i = 0; i < 10; i++) {
-		check_eq(write(fd, "0123456789" + i, 1), 1);
+		check_eq(write(fd, &"0123456789"[i], 1), 1);
 		cogo_sleep(US300);
 	}
 	close(fd);
