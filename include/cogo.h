@@ -3,6 +3,10 @@
  * line, and to be linked with -lcogo (pkg-config cogo).
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
+ *	cogo/chan.h	channels, timers and tickers
+ *	cogo/select.h	waiting for several things, and doing one of them
+ *	cogo/context.h	deadlines, cancellation and values that are passed down
+ *	cogo/cq.h	completion queues
  *	cogo/gen.h	generators: functions that give one value after another
  *	cogo/io.h	input and output with deadlines, foreign code that blocks
  *	cogo/scope.h	coroutines that do not outlive the block they are made in
@@ -13,10 +17,14 @@
 #ifndef COGO_H
 #define COGO_H
 
+#include "cogo/chan.h"
+#include "cogo/context.h"
+#include "cogo/cq.h"
 #include "cogo/gen.h"
 #include "cogo/go.h"
 #include "cogo/io.h"
 #include "cogo/scope.h"
+#include "cogo/select.h"
 #include "cogo/time.h"
 
 #ifdef __cplusplus

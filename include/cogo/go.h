@@ -233,7 +233,7 @@ COGO_API void cogo_contain_all_faults(bool on);	/* of those made from now on */
 struct cogo_key {
 	/* At the end of whoever has the value, if it is not NULL; or NULL. */
 	void (*destroy)(void *value);
-	/* What cogo_get finds where nothing was set: made once for each; or
+	/* What cogo_local_get finds where nothing was set: made once for each; or
 	 * NULL. */
 	void *(*init)(void);
 	/* What a new coroutine with COGO_INHERITS is given of its maker's value;
@@ -242,9 +242,9 @@ struct cogo_key {
 };
 
 /* The caller's value, NULL if there is none and no init, or no memory. */
-COGO_API void *cogo_get(const struct cogo_key *key);
+COGO_API void *cogo_local_get(const struct cogo_key *key);
 /* 0, or -ENOMEM. What was set before is not destroyed. */
-COGO_API int cogo_set(const struct cogo_key *key, void *value);
+COGO_API int cogo_local_set(const struct cogo_key *key, void *value);
 
 /* The runtime */
 

@@ -459,6 +459,9 @@ const char *why_text(enum why why)
 		[WHY_CHILD] = "for a child process",
 		[WHY_BLOCKED] = "in the kernel",
 		[WHY_PAUSE] = "to be unparked",
+		[WHY_SEND] = "to send",
+		[WHY_RECV] = "to receive",
+		[WHY_SELECT] = "in a select",
 	};
 
 	return why < WHY_COUNT && text[why] ? text[why] : "?";

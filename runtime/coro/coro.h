@@ -45,7 +45,7 @@ enum why {
 	WHY_NOTHING, WHY_READ, WHY_WRITE, WHY_ACCEPT, WHY_CONNECT, WHY_POLL,
 	WHY_SLEEP, WHY_MUTEX, WHY_COND, WHY_RWLOCK, WHY_SEM, WHY_BARRIER,
 	WHY_ONCE, WHY_JOIN, WHY_FUTEX, WHY_SIGNAL, WHY_CHILD, WHY_BLOCKED,
-	WHY_PAUSE, WHY_COUNT,
+	WHY_PAUSE, WHY_SEND, WHY_RECV, WHY_SELECT, WHY_COUNT,
 };
 const char *why_text(enum why why);
 
@@ -132,6 +132,7 @@ struct coro {
 	struct tls_carried carried;	/* where tp is 0, while it does not run */
 	struct thread *thread;	/* the hook's descriptor, or NULL */
 	void *user;		/* the native API's */
+	uint64_t luck;		/* random numbers, owner only; 0: none drawn yet */
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
 	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
 	struct local *local;	/* see coro/local.h */

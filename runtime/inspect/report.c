@@ -319,6 +319,8 @@ static bool another_can_end(uint32_t why, bool handlers)
 	case WHY_SEM:
 	case WHY_FUTEX:
 	case WHY_PAUSE:
+	case WHY_SEND:
+	case WHY_RECV:
 		return !handlers;
 	default:
 		return false;
