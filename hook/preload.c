@@ -7,6 +7,7 @@
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
 #include "hook/thread/thread.h"
+#include "mem/slab.h"
 #include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -18,6 +19,30 @@
  * run is the loop, and what is called on it for libc's sake (on_worker). */
 #define WORKER_STACK (256 << 10)
 
+/* Those that somebody may have to wait for. */
+struct runner {
+	struct runner *next;		/* slab link, or of all that are */
+	pthread_t thread;
+};
+static struct slab runners = SLAB_INIT(struct runner, next);
+static struct lock running_lock;
+static struct runner *running;		/* under running_lock */
+
+static void remember(pthread_t t)
+{
+	struct runner *r = slab_get(&runners);
+
+	if (!r) {
+		REAL(pthread_detach)(t);
+		return;
+	}
+	r->thread = t;
+	lock(&running_lock);
+	r->next = running;
+	running = r;
+	unlock(&running_lock);
+}
+
 static int start_thread(void *(*entry)(void *), void *arg)
 {
 	uint64_t all = ~(uint64_t)0 & ~((uint64_t)3 << 31), before;
@@ -27,16 +52,49 @@ static int start_thread(void *(*entry)(void *), void *arg)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
 	r = REAL(pthread_create)(&t, &attr, entry, arg);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	pthread_attr_destroy(&attr);
+	if (r == 0)
+		remember(t);
 	return -r;
+}
+
+static void join_threads(void)
+{
+	struct runner *r;
+
+	while ((r = running)) {
+		running = r->next;
+		REAL(pthread_join)(r->thread, NULL);
+		slab_put(&runners, r);
+	}
+}
+
+/* It may be so quick that nobody has remembered it yet: then it is remembered
+ * for good, which is a few bytes. */
+static void thread_leaves(void)
+{
+	pthread_t me = REAL(pthread_self)();
+	struct runner **at, *r;
+
+	lock(&running_lock);
+	for (at = &running; (r = *at) && r->thread != me; at = &r->next)
+		;
+	if (r)
+		*at = r->next;
+	unlock(&running_lock);
+	if (r) {
+		REAL(pthread_detach)(me);
+		slab_put(&runners, r);
+	}
 }
 
 static struct boot_real lent = {
 	.start_thread = start_thread,
+	.join_threads = join_threads,
+	.thread_leaves = thread_leaves,
 	.thread_ends = thread_ends,
 };
 

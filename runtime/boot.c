@@ -36,6 +36,7 @@ struct departure {
 	struct departure *next;		/* slab link */
 	void *(*entry)(void *);
 	void *arg;
+	bool bare;			/* libc does not know it */
 };
 static struct slab departures = SLAB_INIT(struct departure, next);
 static const struct boot_real *real;
@@ -46,7 +47,13 @@ static void *depart(void *arg)
 
 	slab_put(&departures, arg);
 	overflow_thread_start();
-	return d.entry(d.arg);
+	d.entry(d.arg);
+	overflow_thread_end();
+	/* One that ends by itself is waited for by nobody. */
+	if (!d.bare && !sched_stopping() && real->thread_leaves)
+		real->thread_leaves();
+	sched_thread_ends();
+	return NULL;
 }
 
 static int start_thread(void *(*entry)(void *), void *arg, bool stuck)
@@ -56,12 +63,13 @@ static int start_thread(void *(*entry)(void *), void *arg, bool stuck)
 
 	if (!d)
 		return -ENOMEM;
-	d->entry = entry;
-	d->arg = arg;
+	*d = (struct departure){ .entry = entry, .arg = arg, .bare = true };
 	if (stuck)
 		r = bare_start(depart, d);
-	if (r == -ENOSYS)
+	if (r == -ENOSYS) {
+		d->bare = false;
 		r = real->start_thread(depart, d);
+	}
 	if (r)
 		slab_put(&departures, d);
 	return r;
@@ -74,7 +82,7 @@ void boot_use(const struct boot_real *use)
 	worker_use(start_thread);
 	contain_use(go_fault);
 	go_lent = (struct go_lent){ boot_start, use->thread_ends,
-				    use->thread_exit, use->abort };
+				    use->thread_exit, use->abort, boot_stop };
 }
 
 static void complain(const struct conf_error *e)
@@ -199,6 +207,41 @@ int boot_start(void)
 			atomic_store_explicit(&running, true,
 					      memory_order_release);
 	}
+	unlock(&start_lock);
+	return r;
+}
+
+static void poke(void)
+{
+	poller_interrupt();
+	monitor_poke();
+	signal_poke();
+}
+
+/* From the top down, the other way round than start. */
+int boot_stop(void)
+{
+	int r = 0;
+
+	lock(&start_lock);
+	if (!atomic_load_explicit(&running, memory_order_relaxed))
+		goto out;
+	if (coro_live()) {
+		r = -EBUSY;
+		goto out;
+	}
+	sched_stop(poke);
+	if (real->join_threads)
+		real->join_threads();
+	bare_rest();
+	sched_rest();
+	poller_stop();
+	timer_rest();
+	coro_rest();
+	report_fork_child();
+	monitor_fork_child();
+	atomic_store_explicit(&running, false, memory_order_release);
+out:
 	unlock(&start_lock);
 	return r;
 }

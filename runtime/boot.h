@@ -11,6 +11,11 @@ struct boot_real {
 	/* pthread_create, with every signal blocked and the smallest sensible
 	 * stack: the thread runs entry(arg) and never returns. 0 or -errno. */
 	int (*start_thread)(void *(*entry)(void *), void *arg);
+	/* Waits until all that were started so are gone, but for those that have
+	 * called the other: which one does that ends by itself. NULL: nobody
+	 * waits. */
+	void (*join_threads)(void);
+	void (*thread_leaves)(void);
 	/* What belongs to the end of a thread; see go.h. */
 	void (*thread_ends)(struct coro *me);
 	void (*thread_exit)(void *result);
@@ -30,6 +35,11 @@ void boot_use(const struct boot_real *real);
  * thread, not inside the runtime. */
 int boot_start(void);
 bool boot_started(void);
+
+/* Ends every kernel thread of the runtime and gives its memory back. No coroutine
+ * is left; -EBUSY where one is. The next boot_start begins afresh. A kernel thread
+ * of the program's. */
+int boot_stop(void);
 
 /* Around the kernel's fork, on whatever stack the caller is, inside the
  * runtime; nothing is started or laid out in between. */

@@ -16,6 +16,8 @@ struct go_lent {
 	/* pthread_exit, of a kernel thread. */
 	void (*thread_exit)(void *result);
 	void (*abort)(void);
+	/* 0, or -EBUSY while a coroutine is left. A kernel thread. */
+	int (*stop)(void);
 };
 extern struct go_lent go_lent;
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* cogo/api.h - what every public function is marked with. */
+/* cogo/api.h - how the library's functions are declared.
+ *
+ * Everything else in it is hidden, so that no name of its own can meet one of
+ * the program's. */
 #ifndef COGO_API_H
 #define COGO_API_H
 

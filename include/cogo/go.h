@@ -233,7 +233,7 @@ COGO_API void cogo_contain_all_faults(bool on);	/* of those made from now on */
 struct cogo_key {
 	/* At the end of whoever has the value, if it is not NULL; or NULL. */
 	void (*destroy)(void *value);
-	/* What cogo_get finds where nothing was set: made once for each; or
+	/* What cogo_local_get finds where nothing was set: made once for each; or
 	 * NULL. */
 	void *(*init)(void);
 	/* What a new coroutine with COGO_INHERITS is given of its maker's value;
@@ -242,9 +242,9 @@ struct cogo_key {
 };
 
 /* The caller's value, NULL if there is none and no init, or no memory. */
-COGO_API void *cogo_get(const struct cogo_key *key);
+COGO_API void *cogo_local_get(const struct cogo_key *key);
 /* 0, or -ENOMEM. What was set before is not destroyed. */
-COGO_API int cogo_set(const struct cogo_key *key, void *value);
+COGO_API int cogo_local_set(const struct cogo_key *key, void *value);
 
 /* The runtime */
 
@@ -253,6 +253,14 @@ COGO_API int cogo_set(const struct cogo_key *key, void *value);
  * be started. For programs whose main shall be a coroutine; others need not call
  * this. Not on a coroutine: -EBUSY. */
 COGO_API int cogo_run(int (*main)(int, char **), int argc, char **argv);
+
+/* Ends it: every kernel thread it has made is gone when this returns, and its
+ * memory is the system's again, but for a page or two for each coroutine that was
+ * alive at the same time as others. The next cogo_go starts it anew. Waits until no
+ * coroutine is left: 0, or -ETIMEDOUT. -EDEADLK on a coroutine, -EPERM in a program
+ * whose threads are coroutines (cogo-run). While it stops, nobody else may call
+ * anything of this library. */
+COGO_API int cogo_stop(cogo_time deadline);
 
 #ifdef __cplusplus
 }

@@ -267,6 +267,8 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->rescue = NULL;
 	c->contains = false;
 	c->local = NULL;
+	c->last = NULL;
+	c->watched = false;
 	c->specific = NULL;
 	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
@@ -299,6 +301,22 @@ void coro_put(struct coro *c)
 	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
 	if (!push_shell(c))
 		slab_put(&coros, c);
+}
+
+static void rest_shell(struct coro *c)
+{
+	if (c->tp)
+		tls_rest(c->tp);
+	stack_trim(&c->stack, c->stack_start);
+}
+
+void coro_rest(void)
+{
+	lock(&shells_lock);
+	for (size_t i = 0; i < ARRAY_SIZE(shells) && shells[i].pool; i++)
+		for (struct coro *c = shells[i].free; c; c = c->next)
+			rest_shell(c);
+	unlock(&shells_lock);
 }
 
 struct coro *coro_adopt(enum coro_kind kind)
@@ -337,6 +355,8 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->rescue = NULL;
 	c->contains = false;
 	c->local = NULL;
+	c->last = NULL;
+	c->watched = false;
 	c->specific = NULL;
 	memset(c->name, 0, sizeof(c->name));
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
@@ -439,6 +459,9 @@ const char *why_text(enum why why)
 		[WHY_PAUSE] = "to be unparked",
 		[WHY_WAITGROUP] = "for a wait group",
 		[WHY_LATCH] = "for a latch to be fired",
+		[WHY_SEND] = "to send",
+		[WHY_RECV] = "to receive",
+		[WHY_SELECT] = "in a select",
 	};
 
 	return why < WHY_COUNT && text[why] ? text[why] : "?";

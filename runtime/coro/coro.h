@@ -45,7 +45,8 @@ enum why {
 	WHY_NOTHING, WHY_READ, WHY_WRITE, WHY_ACCEPT, WHY_CONNECT, WHY_POLL,
 	WHY_SLEEP, WHY_MUTEX, WHY_COND, WHY_RWLOCK, WHY_SEM, WHY_BARRIER,
 	WHY_ONCE, WHY_JOIN, WHY_FUTEX, WHY_SIGNAL, WHY_CHILD, WHY_BLOCKED,
-	WHY_PAUSE, WHY_WAITGROUP, WHY_LATCH, WHY_COUNT,
+	WHY_PAUSE, WHY_WAITGROUP, WHY_LATCH, WHY_SEND, WHY_RECV, WHY_SELECT,
+	WHY_COUNT,
 };
 const char *why_text(enum why why);
 
@@ -130,9 +131,12 @@ struct coro {
 	struct tls_carried carried;	/* where tp is 0, while it does not run */
 	struct thread *thread;	/* the hook's descriptor, or NULL */
 	void *user;		/* the native API's */
+	uint64_t luck;		/* random numbers, owner only; 0: none drawn yet */
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
 	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
 	struct local *local;	/* see coro/local.h */
+	void (*last)(struct coro *me);	/* at a kernel thread's end … */
+	bool watched;		/* … if libc will tell us of it */
 	struct specific *specific;	/* the hook's, where storage is shared */
 	_Atomic uint32_t refs;
 } __attribute__((aligned(64)));
@@ -189,6 +193,10 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 /* The last reference of a coroutine that is DONE and off its stack: keeps the
  * shell (object, stack, TLS block) for the next coro_get. */
 void coro_put(struct coro *c);
+
+/* No coroutine is left: what those that there were have kept for the next ones
+ * goes, but for what others may look at, a page or two for each. */
+void coro_rest(void);
 
 /* A descriptor for the kernel thread that calls: bound for good. NULL without
  * memory. coro_put_thread ends it, on the same thread. */

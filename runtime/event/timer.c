@@ -191,6 +191,21 @@ void timer_run(cogo_time now, struct coro_list *ready)
 			run_heap(&heaps[i], now, ready);
 }
 
+void timer_rest(void)
+{
+	for (int i = 0; i < TIMER_HEAPS; i++) {
+		struct heap *h = &heaps[i];
+
+		lock(&h->lock);
+		if (h->at)
+			sys_unmap(h->at, h->room * sizeof(*h->at));
+		h->at = NULL;
+		h->room = h->n = 0;
+		publish_first(h);
+		unlock(&h->lock);
+	}
+}
+
 void timer_fork_child(void)
 {
 	/* Who stood in a heap is not in this process; the caller does not wait.

@@ -27,6 +27,9 @@ cogo_time timer_first(void);
 /* Claims every wait that is due and puts those it got on ready. */
 void timer_run(cogo_time now, struct coro_list *ready);
 
+/* Nobody waits: its memory goes. */
+void timer_rest(void);
+
 void timer_fork_child(void);
 
 #endif

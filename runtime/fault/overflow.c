@@ -183,3 +183,12 @@ void overflow_thread_start(void)
 	if (ss.ss_sp)
 		sys_call(SYS_sigaltstack, &ss, NULL);
 }
+
+void overflow_thread_end(void)
+{
+	stack_t none = { .ss_flags = SS_DISABLE }, ss;
+
+	if (sys_call(SYS_sigaltstack, &none, &ss) == 0 &&
+	    !(ss.ss_flags & SS_DISABLE))
+		sys_unmap(ss.ss_sp, ss.ss_size);
+}

@@ -19,6 +19,8 @@ void overflow_start(void);
 /* An alternate stack for the kernel thread that calls, for good. Without
  * memory it goes without. */
 void overflow_thread_start(void);
+/* The same thread is about to end. */
+void overflow_thread_end(void);
 
 /* If this fault is the overflow of a coroutine's stack: reports it and returns
  * true. In a handler of the fault, on an alternate stack. */

@@ -1590,7 +1590,7 @@ static void *router(void *arg UNUSED)
 	if (!me)
 		cogo_throw("no memory for the one who routes signals");
 	me->in_runtime = 1;
-	for (;;) {
+	while (!sched_stopping()) {
 		/* acquire: pairs with the release in poke_router. */
 		seen = atomic_load_explicit(&sched.router_word,
 					    memory_order_acquire);
@@ -1602,7 +1602,13 @@ static void *router(void *arg UNUSED)
 		route_all();
 		sys_futex_wait(&sched.router_word, seen, COGO_FOREVER);
 	}
+	coro_put_thread(me);
 	return NULL;
+}
+
+void signal_poke(void)
+{
+	poke_router();
 }
 
 void signal_end(struct coro *me)

@@ -101,6 +101,8 @@ void signal_on_cancel(void (*act)(struct coro *me));
 
 /* The router's kernel thread. */
 int signal_start(void);
+/* Makes it look about. */
+void signal_poke(void);
 void signal_fork_child(void);
 
 #endif

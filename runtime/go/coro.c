@@ -29,21 +29,6 @@ struct go_lent go_lent;
 
 /* The end */
 
-/* Whoever waits learns of it; the coroutine's object is nobody's any more. */
-static void publish(struct cogo_coro *n, int how)
-{
-	struct coro_list woken = { 0 };
-
-	lock(&n->lock);
-	n->how = how;
-	n->coro = NULL;
-	/* release: V2. */
-	atomic_store_explicit(&n->ended, 1, memory_order_release);
-	waitq_claim_all(&n->waiters, 0, &woken);
-	unlock(&n->lock);
-	ready_all(&woken);
-}
-
 void go_ended(struct coro *me, int how)
 {
 	struct cogo_coro *n;
@@ -57,10 +42,8 @@ void go_ended(struct coro *me, int how)
 	door_enter(me);
 	signal_set_mask(me, ~(sigbits)0);
 	signal_end(me);
-	n = me->user;
+	n = native_end(me, how);
 	if (n) {
-		me->user = NULL;
-		publish(n, how);
 		if (n->scope)
 			scope_child_ended(n);
 		native_unref(n);

@@ -16,7 +16,7 @@ static const struct local_key *inner(const struct cogo_key *key)
 	return (const struct local_key *)key;
 }
 
-void *cogo_get(const struct cogo_key *key)
+void *cogo_local_get(const struct cogo_key *key)
 {
 	struct coro *me = self_or_adopt();
 	void *value = me ? local_get(me, inner(key)) : NULL;
@@ -24,7 +24,7 @@ void *cogo_get(const struct cogo_key *key)
 	if (value || !me || !key->init)
 		return value;
 	value = key->init();
-	if (value && cogo_set(key, value)) {
+	if (value && cogo_local_set(key, value)) {
 		if (key->destroy)
 			key->destroy(value);
 		return NULL;
@@ -32,7 +32,7 @@ void *cogo_get(const struct cogo_key *key)
 	return value;
 }
 
-int cogo_set(const struct cogo_key *key, void *value)
+int cogo_local_set(const struct cogo_key *key, void *value)
 {
 	struct coro *me = self_or_adopt();
 

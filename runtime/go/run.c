@@ -2,7 +2,11 @@
 /* go/run.c - a program whose main is a coroutine. */
 #include "cogo/go.h"
 #include "coro/self.h"
+#include "base/conf.h"
+#include "base/sys.h"
+#include "go.h"
 #include <errno.h>
+#include <time.h>
 
 struct program {
 	int (*main)(int, char **);
@@ -32,4 +36,22 @@ int cogo_run(int (*main)(int, char **), int argc, char **argv)
 		return r;
 	r = cogo_join(c);
 	return r == COGO_RETURNED ? p.status : 128 + r;
+}
+
+int cogo_stop(cogo_time deadline)
+{
+	struct timespec brief = { 0, 200000 };
+	int r;
+
+	if (cogo_is_coroutine())
+		return -EDEADLK;
+	if (conf.run)
+		return -EPERM;
+	/* The last of them may be leaving its stack just now. */
+	while ((r = go_lent.stop()) == -EBUSY) {
+		if (sys_now() >= deadline)
+			return -ETIMEDOUT;
+		sys_call(SYS_nanosleep, &brief, NULL);
+	}
+	return r;
 }

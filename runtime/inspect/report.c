@@ -321,6 +321,8 @@ static bool another_can_end(uint32_t why, bool handlers)
 	case WHY_PAUSE:
 	case WHY_WAITGROUP:
 	case WHY_LATCH:
+	case WHY_SEND:
+	case WHY_RECV:
 		return !handlers;
 	default:
 		return false;
@@ -419,7 +421,7 @@ static void *reporter(void *arg UNUSED)
 	uint32_t seen;
 
 	atomic_store_explicit(&rep.tid, sys_gettid(), memory_order_relaxed);
-	for (;;) {
+	while (!sched_stopping()) {
 		seen = atomic_load_explicit(&monitor_news, memory_order_acquire);
 		if (atomic_exchange_explicit(&rep.dump_wanted, false,
 					     memory_order_acquire))

@@ -384,6 +384,13 @@ bool tls_renew(uintptr_t tp)
 	return true;
 }
 
+void tls_rest(uintptr_t tp)
+{
+	if (arch_tcb_dtv((void *)tp))
+		tls.deallocate((void *)tp, false);
+	arch_tcb_set_dtv((void *)tp, NULL);
+}
+
 /* libc starts a thread with a pointer to its resolver state, which is part of
  * the descriptor: what a started thread has tells where. Left as it is in the
  * image, the pointer leads to main's, and lookups of two threads would mix. */
@@ -491,6 +498,12 @@ bool tls_keep_image(void)
 bool tls_has_image(void)
 {
 	return image != 0;
+}
+
+void tls_rest_image(void)
+{
+	if (image)
+		tls_rest(image);
 }
 
 size_t tls_copy_size(void)

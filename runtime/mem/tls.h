@@ -30,6 +30,10 @@ uintptr_t tls_make(void *top);
  * stays. As tls_make; the block is no longer in use. */
 bool tls_renew(uintptr_t tp);
 
+/* What libc has allocated for the block goes; the block itself stays, for libc has
+ * it on its list, and for tls_renew. Nobody uses it. */
+void tls_rest(uintptr_t tp);
+
 /* On a thread that libc has started, before the first tls_enter: where libc
  * points a new thread's resolver state. */
 void tls_learn(void);
@@ -68,6 +72,8 @@ bool tls_follows_dlopen(void);
  * Libraries that are loaded later find no values of theirs in it. */
 bool tls_keep_image(void);
 bool tls_has_image(void);
+/* As tls_rest; it can be copied as before. */
+void tls_rest_image(void);
 size_t tls_copy_size(void);
 uintptr_t tls_copy(void *low);
 

@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "mem/tls.h"
 #include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 
 #define GUARD	4096
@@ -13,6 +14,8 @@
 /* At the top of the thread's memory, above it its storage, below it its stack. */
 struct bare {
 	struct bare *next;
+	char *map;
+	size_t size;
 	/* The kernel's: zero when the thread has ended, and is off its stack. */
 	_Atomic uint32_t tid;
 	uintptr_t tp;
@@ -57,6 +60,8 @@ static struct bare *make(void)
 	sys_call(SYS_mprotect, map, GUARD, 0);
 	b = (struct bare *)(((uintptr_t)map + size - storage - sizeof(*b)) &
 			    ~(uintptr_t)63);
+	b->map = map;
+	b->size = size;
 	b->next = bares;
 	bares = b;
 	return b;
@@ -91,6 +96,23 @@ int bare_start(void *(*entry)(void *), void *arg)
 	}
 	unlock(&bares_lock);
 	return r < 0 ? r : 0;
+}
+
+void bare_rest(void)
+{
+	struct bare *b;
+	uint32_t tid;
+
+	lock(&bares_lock);
+	while ((b = bares)) {
+		bares = b->next;
+		while ((tid = atomic_load_explicit(&b->tid, memory_order_acquire)))
+			sys_call(SYS_futex, &b->tid, FUTEX_WAIT, tid, NULL, NULL,
+				 0);
+		sys_unmap(b->map, b->size);
+	}
+	tls_rest_image();
+	unlock(&bares_lock);
 }
 
 void bare_fork_child(void)

@@ -24,6 +24,10 @@ int bare_init(void);
  * it. No locks but ours, and no malloc. 0 or -errno; -ENOSYS as above. */
 int bare_start(void *(*entry)(void *), void *arg);
 
+/* All have left their entries: waits until the kernel is done with them, and gives
+ * their memory back. */
+void bare_rest(void);
+
 void bare_fork_child(void);
 
 #endif

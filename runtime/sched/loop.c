@@ -391,7 +391,8 @@ static void be_spare(struct worker *w)
 		/* seq_cst: whoever gives us a slot writes the slot and then the
 		 * futex; we write the futex and then look for the slot. */
 		atomic_exchange_explicit(&w->doze, 1, memory_order_seq_cst);
-		if (atomic_load_explicit(&w->slot, memory_order_seq_cst))
+		if (atomic_load_explicit(&w->slot, memory_order_seq_cst) ||
+		    sched_stopping())
 			break;
 		worker_doze(w, COGO_FOREVER);
 	}
@@ -472,6 +473,8 @@ static struct coro *find_work(struct worker *w)
 	struct coro *c;
 
 	for (;;) {
+		if (sched_stopping())
+			return NULL;
 		if (!atomic_load_explicit(&w->slot, memory_order_acquire))
 			be_spare(w);
 		look_around(w);
@@ -508,6 +511,8 @@ void loop(struct worker *w)
 
 	while (likely(!w->kept)) {
 		c = find_work(w);
+		if (!c)
+			return;
 		loop_switch(w, w->root, c, PARTING_NONE);
 		while (w->parting == PARTING_CALL) {
 			c = w->parted;

@@ -5,7 +5,7 @@
 
 #include "sched/worker.h"
 
-/* Runs coroutines, for ever but for a worker that retires. On the worker's own
+/* Runs coroutines, until all shall stop or this worker retires. On the worker's own
  * stack. */
 void loop(struct worker *w);
 

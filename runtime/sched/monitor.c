@@ -217,7 +217,7 @@ static void *monitor_main(void *arg UNUSED)
 	uint32_t seen;
 
 	atomic_store_explicit(&monitor.tid, sys_gettid(), memory_order_relaxed);
-	for (;;) {
+	while (!sched_stopping()) {
 		seen = atomic_load_explicit(&monitor.word, memory_order_acquire);
 		now = sys_now();
 		make_wanted();
@@ -252,6 +252,14 @@ static void *monitor_main(void *arg UNUSED)
 		sys_futex_wait(&monitor.word, seen, now + MONITOR_TICK);
 	}
 	return NULL;
+}
+
+void monitor_poke(void)
+{
+	atomic_fetch_add_explicit(&monitor.word, 1, memory_order_release);
+	sys_futex_wake(&monitor.word, 1);
+	atomic_fetch_add_explicit(&monitor_news, 1, memory_order_release);
+	sys_futex_wake(&monitor_news, 1);
 }
 
 int monitor_start(void)

@@ -20,6 +20,9 @@ void monitor_want_worker(void);
 /* Something runs again. Cheap when the monitor is awake. */
 void monitor_activity(void);
 
+/* Makes it, and whoever waits for news of it, look about. */
+void monitor_poke(void);
+
 void monitor_fork_child(void);
 
 /* For whoever watches the watchman: a futex that moves when the monitor has

@@ -8,6 +8,7 @@
 #include "sched/loop.h"
 #include <errno.h>
 #include <signal.h>
+#include <time.h>
 
 /* Kernel threads that sleep for good because each is different; more of them
  * end. */
@@ -56,6 +57,7 @@ static void *worker_main(void *arg)
 	/* Everything but faults is blocked until a coroutine's mask comes. */
 	w->kernel_mask = ~(uint64_t)0 & ~((uint64_t)3 << 31);
 	loop(w);
+	coro_put_thread(w->root);
 	return NULL;
 }
 
@@ -132,7 +134,6 @@ keep:
 void worker_retire(struct worker *w)
 {
 	static _Atomic uint32_t asleep;
-	static _Atomic uint32_t never;
 	uint64_t all = ~(uint64_t)0 & ~((uint64_t)3 << 31);
 
 	/* What arrives is for the program's threads. */
@@ -142,21 +143,20 @@ void worker_retire(struct worker *w)
 	if (w->has_children ||
 	    atomic_fetch_add_explicit(&asleep, 1, memory_order_relaxed) <
 		    RETIRED_MOST)
-		for (;;)
-			sys_futex_wait(&never, 0, COGO_FOREVER);
+		while (!sched_stopping())
+			sys_futex_wait(&sched.stopping, 0, COGO_FOREVER);
 	atomic_store_explicit(&w->current, NULL, memory_order_relaxed);
 	write_once(w->tid, 0);
 	/* Its memory stays: somebody may be looking at it. */
 	atomic_store_explicit(&sched.workers[w->index], NULL,
 			      memory_order_release);
 	atomic_fetch_add_explicit(&sched.gone, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&sched.threads, 1, memory_order_relaxed);
-	coro_put_thread(w->root);
 }
 
 void worker_doze(struct worker *w, cogo_time deadline)
 {
-	while (atomic_load_explicit(&w->doze, memory_order_acquire) == 1)
+	while (atomic_load_explicit(&w->doze, memory_order_acquire) == 1 &&
+	       !sched_stopping())
 		if (sys_futex_wait(&w->doze, 1, deadline) == -ETIMEDOUT)
 			break;
 }
@@ -166,6 +166,48 @@ void worker_wake(struct worker *w)
 	/* release: pairs with the acquire in worker_doze. */
 	atomic_store_explicit(&w->doze, 0, memory_order_release);
 	sys_futex_wake(&w->doze, 1);
+}
+
+void sched_thread_ends(void)
+{
+	/* release: who sees it gone sees all it did. */
+	atomic_fetch_sub_explicit(&sched.threads, 1, memory_order_release);
+}
+
+void sched_stop(void (*poke)(void))
+{
+	struct timespec brief = { 0, 200000 };
+
+	atomic_store_explicit(&sched.stopping, 1, memory_order_seq_cst);
+	sys_futex_wake(&sched.stopping, INT32_MAX);
+	while (atomic_load_explicit(&sched.threads, memory_order_acquire)) {
+		uint32_t n = atomic_load_explicit(&sched.nworkers,
+						  memory_order_acquire);
+
+		for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++) {
+			struct worker *w = atomic_load_explicit(
+				&sched.workers[i], memory_order_acquire);
+
+			if (w)
+				worker_wake(w);
+		}
+		poke();
+		sys_call(SYS_nanosleep, &brief, NULL);
+	}
+}
+
+void sched_rest(void)
+{
+	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_relaxed);
+
+	for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++) {
+		struct worker *w = atomic_load_explicit(&sched.workers[i],
+							memory_order_relaxed);
+		if (w)
+			sys_unmap(w, sizeof(*w));
+	}
+	sched_fork_child();
+	atomic_store_explicit(&sched.stopping, 0, memory_order_relaxed);
 }
 
 void sched_fork_child(void)

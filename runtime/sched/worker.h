@@ -77,7 +77,9 @@ struct sched {
 	struct worker *idle, *spare;	/* under lock */
 	struct coro_list global;	/* under lock */
 
-	_Atomic uint32_t threads;	/* kernel threads made for the runtime */
+	_Atomic uint32_t threads;	/* kernel threads made for the runtime, that
+					 * have not ended */
+	_Atomic uint32_t stopping;	/* all of them shall; a futex */
 	_Atomic uint32_t nworkers;	/* … that ever were; some are gone */
 	_Atomic uint32_t gone;		/* whose places are free again */
 	_Atomic(struct worker *) workers[WORKERS_MAX];
@@ -112,6 +114,23 @@ int worker_start_surely(void *(*entry)(void *), void *arg);
  * it sleeps for good, or ends if there are many like it. When this returns, the
  * kernel thread shall end. Owner only. */
 void worker_retire(struct worker *w);
+
+static inline bool sched_stopping(void)
+{
+	/* seq_cst: whoever goes to sleep has said so before it looks here, and
+	 * sched_stop wakes all who have said so after it was set. */
+	return unlikely(atomic_load_explicit(&sched.stopping,
+					     memory_order_seq_cst));
+}
+
+/* No coroutine is left, and none will be made: all workers end. Returns when every
+ * kernel thread of the runtime has left its entry; `poke` is called until then, to
+ * wake those that are no workers. sched_rest, when they are gone altogether: as if
+ * there had been none. */
+void sched_stop(void (*poke)(void));
+void sched_rest(void);
+/* A kernel thread of the runtime is about to end: its last touch of sched. */
+void sched_thread_ends(void);
 
 /* In the child of a fork: no worker, no work. */
 void sched_fork_child(void);
