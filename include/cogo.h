@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* cogo.h - coroutines, and what goes with them. Most programs need only this
- * line, and to be linked with -lcogo (pkg-config cogo).
+/* cogo.h - coroutines, and what goes with them. Most programs need only to include
+ * this, and to be linked with -lcogo (pkg-config cogo).
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
  *	cogo/call.h	… that call any function; function pointers that make them

@@ -44,6 +44,7 @@ file:/usr/aarch64-linux-gnu/include/stdio.h|libc6-dev-arm64-cross|glibc for aarc
 lib:criterion|libcriterion-dev|criterion (from its own site)|criterion (AUR)
 lib:libunwind|libunwind-dev|libunwind-devel|libunwind
 lib:libffi|libffi-dev|libffi-devel|libffi
+cmd:groff|groff-base|groff-base|groff
 cmd:tinyproxy|tinyproxy-bin|tinyproxy|tinyproxy
 '
 
