@@ -3,6 +3,8 @@
 // destructors for ends. It is no more than this header over cogo.h; what is not here
 // is used from there.
 //
+//	std::string read_line();
+//
 //	cogo::channel<std::string> lines(16);
 //
 //	cogo::go([=]() mutable { lines.send(read_line()); lines.close(); });

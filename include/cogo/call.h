@@ -4,13 +4,16 @@
  *
  *	static void serve(int fd, struct sockaddr_in from, double patience);
  *
- *	go(serve, accept(listener, NULL, NULL), from, 2.5);
+ *	static long double add_up(const double *numbers, size_t n);
  *
+ *	double numbers[3] = { 1, 2, 3 };
+ *	struct sockaddr_in from = { 0 };
  *	struct cogo_coro *c;
  *	long double sum;
  *
- *	cogo_spawn(&c, &sum, add_up, (const double *)numbers, n);
- *	cogo_join(c);			... and sum is there
+ *	go(serve, accept(3, NULL, NULL), from, 2.5);
+ *	cogo_spawn(&c, &sum, add_up, (const double *)numbers, (size_t)3);
+ *	cogo_join(c);			// ... and sum is there
  *
  * Every type of C can be passed and returned: integers, enums, floating point,
  * complex numbers, pointers, structures and unions by value. Nothing has to be
@@ -67,10 +70,13 @@
  * that calls fn with the same arguments. The parameters' types are to be given,
  * as the language has no way to find them:
  *
+ *	static int by_name(const void *a, const void *b);
+ *
  *	int (*order)(const void *, const void *);
+ *	char *people[100];
  *
  *	cogo_callback_wait(&order, by_name, const void *, const void *);
- *	qsort(people, n, sizeof(*people), order);
+ *	qsort(people, 100, sizeof(*people), order);
  *	cogo_callback_free(order);
  *
  * Called from anywhere, by a coroutine or a thread. cogo_callback_wait's waits
@@ -95,7 +101,7 @@
 #define cogo_callback_free(pointer) \
 	cogo_callback_free_((void (*)(void))(pointer))
 
-/* The rest is what those are made of. ----------------------------------------- */
+/* ---- what those are made of ---- */
 
 /* How a value is passed. `probed` is of a structure or union, or of what has no
  * kind of its own: where the compiler has put one, see cogo_probe_. */

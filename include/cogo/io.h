@@ -37,6 +37,7 @@ extern "C" {
 struct sockaddr;
 struct addrinfo;
 
+/* What to wait for. */
 #define COGO_READ	1u
 #define COGO_WRITE	2u
 

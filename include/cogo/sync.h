@@ -79,9 +79,13 @@ COGO_API int cogo_mutex_consistent(struct cogo_mutex *m);
  *
  * Waiting for something that others change under a mutex:
  *
+ *	static struct cogo_mutex m;
+ *	static struct cogo_cond c;
+ *	int r = 0;
+ *
  *	cogo_mutex_lock(&m);
- *	while (r == 0 && queue_is_empty)
- *		r = cogo_cond_wait(&c, &m, deadline);
+ *	while (r == 0 && queue_is_empty())
+ *		r = cogo_cond_wait(&c, &m, cogo_in(COGO_SEC));
  *
  * The memory may go once everybody who waits has been signalled to or has
  * returned. */
