@@ -76,7 +76,11 @@ static inline void sanitize_jump(const void *there UNUSED)
 #if SANITIZE_ADDRESS
 	const char *here = __builtin_frame_address(0);
 
-	__asan_unpoison_memory_region(here, (size_t)((const char *)there - here));
+	/* It may be in a frame that is kept elsewhere, in case it is used after
+	 * its function has returned. */
+	if ((const char *)there > here)
+		__asan_unpoison_memory_region(
+			here, (size_t)((const char *)there - here));
 #endif
 }
 
