@@ -38,6 +38,8 @@ void go_ended(struct coro *me, int how)
 				 memory_order_relaxed);
 	local_end(me);
 	go_lent.thread_ends(me);
+	/* A thread_local object's destructor may have set some again. */
+	local_end(me);
 	/* From here on nothing of the program's runs on this coroutine. */
 	door_enter(me);
 	signal_set_mask(me, ~(sigbits)0);
