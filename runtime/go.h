@@ -35,17 +35,21 @@ _Noreturn void go_exit(void);
 
 /* Nothing of the program's will run on the caller any more but destructors: these
  * run, and whoever waits for its end as a handle of the native API learns that it
- * has come. Outside the runtime. how: enum cogo_how. */
-void go_ended(struct coro *me, int how);
+ * has come. Outside the runtime. u: its outermost base, which has been ended; what
+ * a panic has left with it is taken, and a destructor's panic becomes its own. */
+struct unwind;
+void go_ended(struct coro *me, struct unwind *u);
 
 /* Whether faults of those that this one makes are to become panics. */
 bool go_contains(const struct coro *maker);
 
 /* Begins a panic of the caller for a fault: see fault/contain.h. */
 struct arch_regs;
-void go_fault(struct coro *me, const char *message, const struct arch_regs *where);
+_Noreturn void go_fault(struct coro *me, const char *message,
+			const struct arch_regs *where);
 
-/* A message for the panic that is about to begin; NULL: none. */
-void go_note_panic(struct coro *me, const char *message);
+/* A panic of the caller, which has a base, from the midst of what cannot be gone
+ * on with: abort. Outside the runtime. */
+_Noreturn void go_give_up(struct coro *me, const char *message);
 
 #endif

@@ -30,6 +30,9 @@ struct thread {
  * handles of ours that are no longer good, which thread_is_ours tells. */
 struct thread *thread_find(pthread_t handle);
 bool thread_is_ours(pthread_t handle);
+/* The coroutine itself, while it lives, one of the native API's too, which has no
+ * such descriptor. */
+struct coro *thread_coro(pthread_t handle);
 
 /* The destructors of pthread keys, in pthread's rounds; then no value is left. */
 void thread_run_destructors(struct coro *me);

@@ -35,7 +35,7 @@ struct cogo_scope {
 	struct cogo_deferred leave_;
 	uint64_t private_[16];
 };
-#define COGO_SCOPE { { 0, 0, 0 }, { 0 } }
+#define COGO_SCOPE { { 0, 0, 0, 0, 0 }, { 0 } }
 
 /* On zeroed memory. From here on the scope is ended however its block is left, by a
  * panic or a cancellation too; on the way out of the function by return, goto or

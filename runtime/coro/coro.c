@@ -266,7 +266,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->unwind = NULL;
 	c->rescue = NULL;
 	c->contains = false;
-	c->local = NULL;
+	c->local = c->leaving = NULL;
 	c->specific = NULL;
 	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
@@ -336,7 +336,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->unwind = NULL;
 	c->rescue = NULL;
 	c->contains = false;
-	c->local = NULL;
+	c->local = c->leaving = NULL;
 	c->specific = NULL;
 	memset(c->name, 0, sizeof(c->name));
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);

@@ -133,6 +133,7 @@ struct coro {
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
 	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
 	struct local *local;	/* see coro/local.h */
+	struct local *leaving;	/* … and what is left to be destroyed of it */
 	struct specific *specific;	/* the hook's, where storage is shared */
 	_Atomic uint32_t refs;
 } __attribute__((aligned(64)));

@@ -58,32 +58,57 @@ int local_set(struct coro *me, const struct local_key *key, void *value)
 	return 0;
 }
 
-void local_end(struct coro *me)
+/* From the front of a list, freed: its key and value. */
+static const struct local_key *pop(struct local **list, void **ret_value)
 {
-	struct local *l;
+	struct local *l = *list;
+	const struct local_key *key = l->key;
 
-	for (int round = 0; round < LOCAL_ROUNDS && me->local; round++) {
-		struct local *mine = me->local;
-
-		/* What the destructors set belongs to the next round. */
-		me->local = NULL;
-		while ((l = mine)) {
-			mine = l->next;
-			if (l->key->destroy)
-				l->key->destroy(l->value);
-			free(l);
-		}
-	}
-	while ((l = me->local)) {
-		me->local = l->next;
-		free(l);
-	}
+	*ret_value = l->value;
+	*list = l->next;
+	free(l);
+	return key;
 }
 
-void local_each(struct coro *me,
-		void (*fn)(const struct local_key *, void *value, void *arg),
-		void *arg)
+void local_end(struct coro *me)
 {
+	const struct local_key *key;
+	void *value;
+
+	for (int round = 0; round < LOCAL_ROUNDS; round++) {
+		/* What the destructors set belongs to the next round. */
+		if (!me->leaving) {
+			me->leaving = me->local;
+			me->local = NULL;
+		}
+		while (me->leaving) {
+			key = pop(&me->leaving, &value);
+			if (key->destroy)
+				key->destroy(value);
+		}
+	}
+	while (me->local)
+		pop(&me->local, &value);
+}
+
+int local_each(struct coro *me,
+	       void (*fn)(const struct local_key *, void *value, void *arg),
+	       void *arg)
+{
+	struct local *all;
+	size_t n = 0, i = 0;
+
 	for (struct local *l = me->local; l; l = l->next)
-		fn(l->key, l->value, arg);
+		n++;
+	if (n == 0)
+		return 0;
+	all = malloc(n * sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	for (struct local *l = me->local; l; l = l->next)
+		all[i++] = *l;
+	for (i = 0; i < n; i++)
+		fn(all[i].key, all[i].value, arg);
+	free(all);
+	return 0;
 }

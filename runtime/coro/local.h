@@ -27,12 +27,15 @@ void *local_get(struct coro *me, const struct local_key *key);
 int local_set(struct coro *me, const struct local_key *key, void *value);
 
 /* The destructors, until none has left a value, but LOCAL_ROUNDS times at most.
- * Outside the runtime: they are the program's code. */
+ * Outside the runtime: they are the program's code. Each value is off the list
+ * before its destructor runs, so that one which does not return is not met again
+ * by who calls this anew. */
 #define LOCAL_ROUNDS 4
 void local_end(struct coro *me);
 
-/* Each key and value, for one who hands some on. */
-void local_each(struct coro *me,
+/* Each key and value that there were at the beginning, for one who hands some on:
+ * fn is the program's code, and may get and set. 0, or -ENOMEM and nothing done. */
+int local_each(struct coro *me,
 		void (*fn)(const struct local_key *, void *value, void *arg),
 		void *arg);
 

@@ -29,6 +29,7 @@
 struct rescue {
 	struct rescue *next;
 	struct coro *coro;
+	struct unwind *base;		/* where the walk ends */
 	struct arch_regs where;
 	char message[200];
 };
@@ -51,15 +52,18 @@ static const char *name_of(int sig)
 	}
 }
 
+const void *contain_stack(const struct coro *me, const void *at)
+{
+	for (struct rescue *r = me->rescue; unlikely(r != NULL); r = r->next)
+		if ((uintptr_t)at - (uintptr_t)r <= RESCUE_SIZE)
+			return r;
+	return NULL;
+}
+
 /* In the coroutine's own frames, or in what runs of it on a rescue's. */
 static bool on_its_stacks(const struct coro *me, uintptr_t sp)
 {
-	if (unwind_on_stack(me, sp))
-		return true;
-	for (struct rescue *r = me->rescue; r; r = r->next)
-		if (sp - (uintptr_t)r < RESCUE_SIZE)
-			return true;
-	return false;
+	return unwind_on_stack(me, sp) || contain_stack(me, (void *)sp);
 }
 
 static bool may_contain(const struct coro *me, const siginfo_t *info,
@@ -78,11 +82,8 @@ static long rescue(void *arg)
 
 	/* The handler, which had the fault blocked, is never returned from. */
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
-	if (me->unwind->why == UNWIND_NOT)
-		panic(me, r->message, &r->where);
-	else
-		unwind_rest(me);
-	return 0;
+	panic(me, r->message, &r->where);
+	return 0;	/* it has not */
 }
 
 void contain(int sig, const siginfo_t *info, const void *uctx, const char *what)
@@ -98,6 +99,7 @@ void contain(int sig, const siginfo_t *info, const void *uctx, const char *what)
 	if (!r)
 		return;
 	r->coro = me;
+	r->base = me->unwind;
 	r->where = where;
 	snprintf(r->message, sizeof(r->message), "%s: %s at %#lx", name_of(sig),
 		 what ? what : "fault", (unsigned long)(uintptr_t)info->si_addr);
@@ -110,11 +112,12 @@ void contain(int sig, const siginfo_t *info, const void *uctx, const char *what)
 	cogo_throw("a fault that was contained came back");
 }
 
-void contain_end(struct coro *me)
+void contain_end(struct coro *me, const struct unwind *u)
 {
 	struct rescue *r;
 
-	while ((r = me->rescue)) {
+	/* Others are of walks further out, on one of whose stacks we may be. */
+	while ((r = me->rescue) && r->base == u) {
 		me->rescue = r->next;
 		sys_unmap(r, RESCUE_SIZE);
 		me->in_runtime++;

@@ -19,9 +19,11 @@
 #include "sched/ready.h"
 #include "wait/native.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DEFAULT_STACK	((size_t)256 << 10)
+#define DESTROY_TRIES	64	/* destructors that do not return */
 #define ALL_FLAGS	(COGO_SHARED_TLS | COGO_RUN_FIRST | COGO_BOUND | \
 			 COGO_UNWINDS | COGO_INHERITS)
 
@@ -29,13 +31,24 @@ struct go_lent go_lent;
 
 /* The end */
 
+static const char how_of[] = {
+	[UNWIND_NOT] = COGO_RETURNED,
+	[UNWIND_EXIT] = COGO_RETURNED,
+	[UNWIND_CANCELED] = COGO_CANCELED,
+	[UNWIND_PANIC] = COGO_PANICKED,
+};
+
 /* Whoever waits learns of it; the coroutine's object is nobody's any more. */
-static void publish(struct cogo_coro *n, int how)
+static void publish(struct cogo_coro *n, struct unwind *u)
 {
 	struct coro_list woken = { 0 };
 
 	lock(&n->lock);
-	n->how = how;
+	n->how = how_of[u->why];
+	n->message = u->message;
+	n->trace = u->trace;
+	atomic_store_explicit(&n->owed, u->why == UNWIND_PANIC,
+			      memory_order_relaxed);
 	n->coro = NULL;
 	/* release: V2. */
 	atomic_store_explicit(&n->ended, 1, memory_order_release);
@@ -44,15 +57,48 @@ static void publish(struct cogo_coro *n, int how)
 	ready_all(&woken);
 }
 
-void go_ended(struct coro *me, int how)
+/* The destructors, up to the first that does not return: false then. */
+static bool destroy(struct coro *me, struct unwind *v)
+{
+	if (_setjmp(v->end))
+		return false;
+	local_end(me);
+	go_lent.thread_ends(me);
+	return true;
+}
+
+/* One that panics or exits ends itself alone: each is taken off before it runs, so
+ * whoever begins anew finds the next. */
+static void destroy_all(struct coro *me, struct unwind *u)
+{
+	bool done = false;
+
+	for (int i = 0; !done && i < DESTROY_TRIES; i++) {
+		struct unwind v;
+
+		unwind_begin(me, &v);
+		v.lent = u->lent;
+		done = destroy(me, &v);
+		unwind_end(me, &v);
+		if (v.why == UNWIND_PANIC && u->why != UNWIND_PANIC) {
+			u->why = UNWIND_PANIC;
+			u->message = v.message;
+			u->trace = v.trace;
+		} else {
+			free(v.message);
+			free(v.trace);
+		}
+	}
+}
+
+void go_ended(struct coro *me, struct unwind *u)
 {
 	struct cogo_coro *n;
 
 	/* What destructors wait for is waited for. */
 	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
 				 memory_order_relaxed);
-	local_end(me);
-	go_lent.thread_ends(me);
+	destroy_all(me, u);
 	/* From here on nothing of the program's runs on this coroutine. */
 	door_enter(me);
 	signal_set_mask(me, ~(sigbits)0);
@@ -60,20 +106,16 @@ void go_ended(struct coro *me, int how)
 	n = me->user;
 	if (n) {
 		me->user = NULL;
-		publish(n, how);
+		publish(n, u);
 		if (n->scope)
 			scope_child_ended(n);
 		native_unref(n);
+	} else {
+		free(u->message);
+		free(u->trace);
 	}
 	door_leave(me);
 }
-
-static const char how_of[] = {
-	[UNWIND_NOT] = COGO_RETURNED,
-	[UNWIND_EXIT] = COGO_RETURNED,
-	[UNWIND_CANCELED] = COGO_CANCELED,
-	[UNWIND_PANIC] = COGO_PANICKED,
-};
 
 static void run(void *arg)
 {
@@ -85,7 +127,7 @@ static void run(void *arg)
 	if (_setjmp(u.end) == 0)
 		n->fn(n->arg);
 	unwind_end(me, &u);
-	go_ended(me, how_of[u.why]);
+	go_ended(me, &u);
 }
 
 static void run_bound(void *arg)
@@ -140,21 +182,26 @@ struct inheritance {
 static void inherit(const struct local_key *key, void *value, void *arg)
 {
 	struct inheritance *i = arg;
-	int r;
 
 	if (!key->inherit || i->result)
 		return;
-	r = local_set(i->to, key, key->inherit(value));
-	if (r)
-		i->result = r;
+	value = key->inherit(value);
+	i->result = local_set(i->to, key, value);
+	if (i->result && key->destroy)
+		key->destroy(value);
 }
 
-/* go_make's other half, for one that is not to be after all. */
-static void unmake(struct coro *c)
+/* go_make's other half, for one that is not to be after all. Values it was given
+ * are destroyed, by functions of the program's. */
+static void unmake(struct coro *me, struct coro *c)
 {
 	struct cogo_coro *n = c->user;
 
-	local_end(c);
+	if (c->local) {
+		door_leave(me);
+		local_end(c);
+		door_enter(me);
+	}
 	if (n) {
 		c->user = NULL;
 		native_unref(n);
@@ -180,6 +227,8 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 		r = go_lent.start();
 	if (r)
 		return r;
+	/* Now: a coroutine's stack may have no room for it. */
+	unwind_prepare();
 	me = door_in();
 	if (!me)
 		return -ENOMEM;
@@ -197,9 +246,10 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 	if (attr->flags & COGO_INHERITS) {
 		/* The program's functions. */
 		door_leave(me);
-		local_each(me, inherit, &i);
+		r = local_each(me, inherit, &i);
 		door_enter(me);
-		r = i.result;
+		if (r == 0)
+			r = i.result;
 		if (r)
 			goto unmake;
 	}
@@ -218,7 +268,7 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 		go_ready(i.to);
 	goto out;
 unmake:
-	unmake(i.to);
+	unmake(me, i.to);
 out:
 	door_leave(me);
 	return r;
