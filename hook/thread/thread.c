@@ -168,6 +168,37 @@ void thread_load(void)
 		REAL(pthread_setspecific)(main_key, (void *)1);
 }
 
+/* The end of a kernel thread that was adopted. A destructor may make another value
+ * of another's, and want us again: so we come last, in the last round that there
+ * is. The value is the descriptor, whose address leaves room for the round. */
+static pthread_key_t adopted_key;
+
+static void adopted_ends(void *value)
+{
+	uintptr_t round = (uintptr_t)value & 63;
+	struct coro *me = self();
+
+	if ((uintptr_t)me != (uintptr_t)value - round)
+		return;
+	go_thread_ends(me);
+	if (round + 1 < PTHREAD_DESTRUCTOR_ITERATIONS)
+		REAL(pthread_setspecific)(adopted_key, (char *)value + 1);
+	else
+		go_thread_ended(me, me->tid == sys_getpid());
+}
+
+static void tell_of_end(struct coro *c)
+{
+	REAL(pthread_setspecific)(adopted_key, c);
+}
+
+void thread_watch_ends(void)
+{
+	/* Early, so it is among those keys for which libc needs no memory. */
+	if (REAL(pthread_key_create)(&adopted_key, adopted_ends) == 0)
+		self_use(tell_of_end);
+}
+
 static void release(struct thread *t)
 {
 	struct coro *c = t->coro;

@@ -32,7 +32,8 @@ struct unwind {
 			 * are libc's, and ours with them */
 	bool exiting;	/* it was begun on the way out of another */
 	uint32_t walks;	/* that have begun */
-	char *message, *trace;	/* of the panic; malloc, or NULL */
+	char *message;	/* of the panic; malloc, or NULL */
+	struct backtrace *trace;
 	struct cogo_deferred *deferred;
 	__pthread_unwind_buf_t *cleanups;
 	struct _pthread_cleanup_buffer *old_cleanups;

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #define DEFAULT_STACK	((size_t)256 << 10)
+#define LAST_LOOK	10000000	/* ns */
 #define DESTROY_TRIES	64	/* destructors that do not return */
 #define ALL_FLAGS	(COGO_SHARED_TLS | COGO_RUN_FIRST | COGO_BOUND | \
 			 COGO_UNWINDS | COGO_INHERITS)
@@ -39,14 +40,14 @@ static const char how_of[] = {
 };
 
 /* Whoever waits learns of it; the coroutine's object is nobody's any more. */
-static void publish(struct cogo_coro *n, struct unwind *u)
+static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
 {
 	struct coro_list woken = { 0 };
 
 	lock(&n->lock);
 	n->how = how_of[u->why];
 	n->message = u->message;
-	n->trace = u->trace;
+	n->trace = trace;
 	atomic_store_explicit(&n->owed, u->why == UNWIND_PANIC,
 			      memory_order_relaxed);
 	n->coro = NULL;
@@ -94,11 +95,14 @@ static void destroy_all(struct coro *me, struct unwind *u)
 void go_ended(struct coro *me, struct unwind *u)
 {
 	struct cogo_coro *n;
+	char *trace;
 
 	/* What destructors wait for is waited for. */
 	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
 				 memory_order_relaxed);
 	destroy_all(me, u);
+	trace = go_write_trace(u->trace);
+	free(u->trace);
 	/* From here on nothing of the program's runs on this coroutine. */
 	door_enter(me);
 	signal_set_mask(me, ~(sigbits)0);
@@ -106,15 +110,51 @@ void go_ended(struct coro *me, struct unwind *u)
 	n = me->user;
 	if (n) {
 		me->user = NULL;
-		publish(n, u);
+		publish(n, u, trace);
 		if (n->scope)
 			scope_child_ended(n);
 		native_unref(n);
 	} else {
 		free(u->message);
-		free(u->trace);
+		free(trace);
 	}
 	door_leave(me);
+}
+
+void go_thread_ends(struct coro *me)
+{
+	local_end(me);
+}
+
+void go_thread_ended(struct coro *me, bool stays)
+{
+	struct unwind u = { .why = UNWIND_NOT };
+	struct cogo_coro *n = me->user;
+
+	door_enter(me);
+	if (n) {
+		me->user = NULL;
+		publish(n, &u, NULL);
+		native_unref(n);
+	}
+	if (stays) {
+		door_leave(me);
+		return;
+	}
+	signal_set_mask(me, ~(sigbits)0);
+	signal_end(me);
+	coro_put_thread(me);
+}
+
+/* The child of a fork is the coroutine's that forked, and ends with it; but others
+ * that it has made go on, as threads would. */
+static void end_process(struct coro *me)
+{
+	door_enter(me);
+	while (coro_live())
+		park_until(me, WHY_NOTHING, sys_now() + LAST_LOOK);
+	door_leave(me);
+	exit(0);
 }
 
 static void run(void *arg)
@@ -128,6 +168,8 @@ static void run(void *arg)
 		n->fn(n->arg);
 	unwind_end(me, &u);
 	go_ended(me, &u);
+	if (unlikely(me->kind == CORO_KIND_THREAD))
+		end_process(me);
 }
 
 static void run_bound(void *arg)

@@ -40,10 +40,11 @@ void cogo_defer_end(struct cogo_deferred *d)
 
 /* Panics */
 
-/* The text of a trace, from malloc; NULL without memory. */
-static char *write_trace(const struct backtrace *trace)
+/* The text of a trace, from malloc; NULL without memory, or a trace. Only at an end
+ * that comes to that: names are looked for long. */
+char *go_write_trace(const struct backtrace *trace)
 {
-	char *text = malloc(TRACE_MOST), *fits;
+	char *text = trace ? malloc(TRACE_MOST) : NULL, *fits;
 	size_t n;
 
 	if (!text)
@@ -61,7 +62,6 @@ static void note(struct coro *me, const char *message,
 		 const struct arch_regs *from, bool exact)
 {
 	struct unwind *u = me->unwind;
-	struct backtrace trace = { 0 };
 
 	if (u->why == UNWIND_PANIC)
 		return;
@@ -69,11 +69,13 @@ static void note(struct coro *me, const char *message,
 	 * memory for. */
 	native_of(me);
 	u->message = strdup(message);
+	u->trace = calloc(1, sizeof(*u->trace));
+	if (!u->trace)
+		return;
 	backtrace_open();
 	/* libunwind takes libc's locks, and must not park on them. */
 	me->bound++;
-	backtrace_walk(from, exact, me->stack.low ? &me->stack : NULL, &trace);
-	u->trace = write_trace(&trace);
+	backtrace_walk(from, exact, me->stack.low ? &me->stack : NULL, u->trace);
 	me->bound--;
 }
 
