@@ -25,8 +25,9 @@
 
 #define RESCUE_SIZE ((size_t)256 << 10)
 
-/* At the low end of its memory. */
+/* At the high end of its memory, above the frames; the lowest page is a guard. */
 struct rescue {
+	char *low;
 	struct rescue *next;
 	struct coro *coro;
 	struct unwind *base;		/* where the walk ends */
@@ -55,7 +56,7 @@ static const char *name_of(int sig)
 const void *contain_stack(const struct coro *me, const void *at)
 {
 	for (struct rescue *r = me->rescue; unlikely(r != NULL); r = r->next)
-		if ((uintptr_t)at - (uintptr_t)r <= RESCUE_SIZE)
+		if ((uintptr_t)at - (uintptr_t)r->low <= RESCUE_SIZE)
 			return r;
 	return NULL;
 }
@@ -72,6 +73,19 @@ static bool may_contain(const struct coro *me, const siginfo_t *info,
 	return panic && me && me->kind == CORO_KIND_CORO && me->contains &&
 	       me->in_runtime == 0 && me->unwind && info->si_code > 0 &&
 	       on_its_stacks(me, where->sp);
+}
+
+static struct rescue *make_rescue(void)
+{
+	char *low = sys_map(RESCUE_SIZE);
+	struct rescue *r;
+
+	if (!low)
+		return NULL;
+	sys_call(SYS_mprotect, low, PAGE_SIZE, 0);
+	r = (struct rescue *)(low + RESCUE_SIZE) - 1;
+	r->low = low;
+	return r;
 }
 
 static long rescue(void *arg)
@@ -95,7 +109,7 @@ void contain(int sig, const siginfo_t *info, const void *uctx, const char *what)
 	arch_regs_from_ucontext(uctx, &where);
 	if (!may_contain(me, info, &where))
 		return;
-	r = sys_map(RESCUE_SIZE);
+	r = make_rescue();
 	if (!r)
 		return;
 	r->coro = me;
@@ -108,7 +122,7 @@ void contain(int sig, const siginfo_t *info, const void *uctx, const char *what)
 	me->in_runtime++;
 	block_bind(me);
 	me->in_runtime--;
-	arch_call_on((char *)r + RESCUE_SIZE, rescue, r);
+	arch_call_on((void *)((uintptr_t)r & ~(uintptr_t)63), rescue, r);
 	cogo_throw("a fault that was contained came back");
 }
 
@@ -119,7 +133,7 @@ void contain_end(struct coro *me, const struct unwind *u)
 	/* Others are of walks further out, on one of whose stacks we may be. */
 	while ((r = me->rescue) && r->base == u) {
 		me->rescue = r->next;
-		sys_unmap(r, RESCUE_SIZE);
+		sys_unmap(r->low, RESCUE_SIZE);
 		me->in_runtime++;
 		block_unbind(me);
 		me->in_runtime--;

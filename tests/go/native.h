@@ -11,7 +11,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#ifdef __cplusplus
+#include <atomic>
+using std::atomic_int;
+using std::atomic_bool;
+#else
 #include <stdatomic.h>
+#endif
 
 #include "../unit/unit.h"
 
