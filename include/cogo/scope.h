@@ -76,8 +76,8 @@ COGO_API int cogo_scope_wait(struct cogo_scope *s, cogo_time deadline);
  * The memory is the caller's again. Parks. */
 COGO_API int cogo_scope_end(struct cogo_scope *s);
 
-/* The message of the panic that was the first failure, "" if it was none. Good
- * until the memory of s goes, or is begun again. */
+/* The message of the panic that was the first failure, its first 71 bytes; "" if it
+ * was none. Good until the memory of s goes, or is begun again. */
 COGO_API const char *cogo_scope_message(const struct cogo_scope *s);
 
 /* A block that is a scope:
@@ -92,10 +92,10 @@ COGO_API const char *cogo_scope_message(const struct cogo_scope *s);
 #define cogo_scope(s, result)						\
 	for (struct cogo_scope_block COGO_NAME_(cogo_block_, __LINE__)	\
 		     __attribute__((cleanup(cogo_scope_block_end))) =	\
-		     { COGO_SCOPE, (result), 0 },			\
-		     *cogo_block_p_ = &COGO_NAME_(cogo_block_, __LINE__); \
-	     !cogo_block_p_->done;)					\
-		for (struct cogo_scope *s = cogo_scope_block_begin(cogo_block_p_); \
+		     { COGO_SCOPE, (result), 0 };			\
+	     !COGO_NAME_(cogo_block_, __LINE__).done;)			\
+		for (struct cogo_scope *s = cogo_scope_block_begin(	\
+			     &COGO_NAME_(cogo_block_, __LINE__));	\
 		     s; s = 0)
 
 struct cogo_scope_block {
