@@ -3,12 +3,13 @@
  *
  * A coroutine whose faults are contained gives up for itself alone, unless the
  * program has a handler for SIGABRT, which is then the one to decide. */
-#include "cogo/go.h"
 #include "fault/signal.h"
+#include "go.h"
 #include "hook/gate.h"
 #include "hook/real.h"
 #include <assert.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 void __assert_fail(const char *what, const char *file, unsigned line,
@@ -28,7 +29,7 @@ static bool contained(void)
 HOOKED void abort(void)
 {
 	if (contained())
-		cogo_panic("abort");
+		go_give_up(self(), "abort");
 	REAL(abort)();
 	__builtin_unreachable();
 }
@@ -36,9 +37,14 @@ HOOKED void abort(void)
 HOOKED void __assert_fail(const char *what, const char *file, unsigned line,
 			  const char *function)
 {
-	if (contained())
-		cogo_panic("%s:%u: %s: Assertion `%s' failed.", file, line,
-			   function, what);
+	char message[256];
+
+	if (contained()) {
+		snprintf(message, sizeof(message),
+			 "%s:%u: %s: Assertion `%s' failed.", file, line,
+			 function, what);
+		go_give_up(self(), message);
+	}
 	REAL(__assert_fail)(what, file, line, function);
 	__builtin_unreachable();
 }

@@ -110,10 +110,11 @@ __attribute__((constructor)) static void come_to_life(void)
 	cancel_load();
 	boot_load();
 	gate_load();
+	thread_watch_ends();
 	if (!gate_ours)
 		return;
-	if (sys_gettid() == sys_getpid() && !self())
-		coro_adopt(CORO_KIND_THREAD);	/* main */
+	if (sys_gettid() == sys_getpid())
+		self_or_adopt();	/* main */
 	if (gate_threads())
 		thread_load();
 }

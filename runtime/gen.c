@@ -48,6 +48,7 @@
 #include "mem/stack.h"
 #include "mem/tls.h"
 #include <errno.h>
+#include <stdlib.h>
 
 #define STACK_DEFAULT	((size_t)256 << 10)
 #define STACK_LEAST	((size_t)16 << 10)
@@ -67,6 +68,8 @@ struct cogo_gen {
 	uint8_t wish;
 	bool begun, ended;
 	uint8_t why;		/* enum unwind_why of its end */
+	char *message;		/* of a panic, and where; malloc, or NULL */
+	struct backtrace *trace;
 	void *sp;		/* while it is suspended */
 	void **caller;		/* where its asker's sp is, while it runs */
 	struct coro *me;	/* who runs it */
@@ -249,9 +252,19 @@ static NOINLINE SANITIZE_ENDS void first_frame(void *arg)
 	me = g->me;
 	door_enter(me);
 	g->why = (uint8_t)base.why;
+	g->message = base.message;
+	g->trace = base.trace;
 	g->ended = true;
 	leave(g, me);
 	cogo_throw("a generator ran after its end");
+}
+
+static void forget_panic(struct cogo_gen *g)
+{
+	free(g->message);
+	free(g->trace);
+	g->message = NULL;
+	g->trace = NULL;
 }
 
 /* A walk that has ended in g goes on outside, unless that was our wish. */
@@ -265,9 +278,20 @@ static COLD int pass_on(struct cogo_gen *g, struct coro *me, uint32_t exiting)
 					  memory_order_relaxed);
 	if (g->wish == WISH_UNWINDS && why == UNWIND_CANCELED)
 		return 0;
-	if (me->unwind)
-		unwind(me, why);
-	return -ECANCELED;
+	if (!me->unwind) {
+		forget_panic(g);
+		return -ECANCELED;
+	}
+	/* What went wrong first is what is told. */
+	if (me->unwind->why != UNWIND_NOT)
+		forget_panic(g);
+	if (g->message || g->trace) {
+		me->unwind->message = g->message;
+		me->unwind->trace = g->trace;
+		g->message = NULL;
+		g->trace = NULL;
+	}
+	unwind(me, why);
 }
 
 static COLD void begin(struct cogo_gen *g)
@@ -371,22 +395,19 @@ int cogo_gen_from(struct cogo_gen *g, struct cogo_gen *inner)
 	struct cogo_deferred d = { .fn = free_it, .arg = inner };
 	const void *sent = NULL;
 	void *value;
-	struct unwind *u;
 	int r;
 
 	if (!inside(g) || !inner || inner == g)
 		return -EINVAL;
-	/* The innermost base is the generator's, whoever runs it. */
-	u = g->me->unwind;
-	d.prev = u->deferred;
-	u->deferred = &d;
+	/* With the innermost base, which is the generator's, whoever runs it. */
+	unwind_push(g->me, &d);
 	while ((r = cogo_gen_resume(inner, sent, &value)) == 1) {
 		r = cogo_gen_yield(g, value);
 		if (r)
 			break;
 		sent = g->sent;
 	}
-	u->deferred = d.prev;
+	unwind_pop(g->me, &d);
 	cogo_gen_free(inner);
 	return r;
 }

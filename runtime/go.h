@@ -37,17 +37,31 @@ _Noreturn void go_exit(void);
 
 /* Nothing of the program's will run on the caller any more but destructors: these
  * run, and whoever waits for its end as a handle of the native API learns that it
- * has come. Outside the runtime. how: enum cogo_how. */
-void go_ended(struct coro *me, int how);
+ * has come. Outside the runtime. u: its outermost base, which has been ended; what
+ * a panic has left with it is taken, and a destructor's panic becomes its own. */
+struct unwind;
+void go_ended(struct coro *me, struct unwind *u);
+
+/* A kernel thread's end, on it: the destructors of what it has of its own, and at
+ * last it is an end that others learn of, and the descriptor goes. stays: it does
+ * not, since the process's first thread is known by it for good. */
+void go_thread_ends(struct coro *me);
+void go_thread_ended(struct coro *me, bool stays);
 
 /* Whether faults of those that this one makes are to become panics. */
 bool go_contains(const struct coro *maker);
 
 /* Begins a panic of the caller for a fault: see fault/contain.h. */
 struct arch_regs;
-void go_fault(struct coro *me, const char *message, const struct arch_regs *where);
+struct backtrace;
+_Noreturn void go_fault(struct coro *me, const char *message,
+			const struct arch_regs *where);
 
-/* A message for the panic that is about to begin; NULL: none. */
-void go_note_panic(struct coro *me, const char *message);
+/* As cogo_panic_trace shows it, from malloc; or NULL. Outside the runtime. */
+char *go_write_trace(const struct backtrace *trace);
+
+/* A panic of the caller, which has a base, from the midst of what cannot be gone
+ * on with: abort. Outside the runtime. */
+_Noreturn void go_give_up(struct coro *me, const char *message);
 
 #endif

@@ -20,13 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What pthread_cleanup_push keeps in __pthread_unwind_buf_t beyond the jump
- * buffer; the first of four pointers that are the library's. */
-static __pthread_unwind_buf_t **previous(__pthread_unwind_buf_t *buf)
-{
-	return (__pthread_unwind_buf_t **)&buf->__pad[0];
-}
-
 /* Declared by <pthread.h> only for code without exceptions … */
 void __pthread_register_cancel(__pthread_unwind_buf_t *buf);
 void __pthread_unregister_cancel(__pthread_unwind_buf_t *buf);
@@ -54,6 +47,8 @@ void cancel_load(void)
 {
 	lent.push = REAL(_pthread_cleanup_push);
 	lent.pop = REAL(_pthread_cleanup_pop);
+	lent.enter = REAL(__pthread_register_cancel);
+	lent.leave = REAL(__pthread_unregister_cancel);
 	lent.jump = REAL(siglongjmp);
 	lent.open = REAL(dlopen);
 	lent.abort = REAL(abort);
@@ -203,7 +198,7 @@ HOOKED void __pthread_register_cancel(__pthread_unwind_buf_t *buf)
 		REAL(__pthread_register_cancel)(buf);
 		return;
 	}
-	*previous(buf) = me->unwind->cleanups;
+	*unwind_previous(buf) = me->unwind->cleanups;
 	me->unwind->cleanups = buf;
 }
 
@@ -212,7 +207,7 @@ HOOKED void __pthread_unregister_cancel(__pthread_unwind_buf_t *buf)
 	struct coro *me = mine();
 
 	if (me)
-		me->unwind->cleanups = *previous(buf);
+		me->unwind->cleanups = *unwind_previous(buf);
 	else
 		REAL(__pthread_unregister_cancel)(buf);
 }
@@ -228,7 +223,7 @@ HOOKED void __pthread_register_cancel_defer(__pthread_unwind_buf_t *buf)
 		REAL(__pthread_register_cancel_defer)(buf);
 		return;
 	}
-	*previous(buf) = me->unwind->cleanups;
+	*unwind_previous(buf) = me->unwind->cleanups;
 	buf->__pad[1] = (void *)(uintptr_t)switch_bit(me, CANCEL_ASYNC, false);
 	me->unwind->cleanups = buf;
 }
@@ -241,7 +236,7 @@ HOOKED void __pthread_unregister_cancel_restore(__pthread_unwind_buf_t *buf)
 		REAL(__pthread_unregister_cancel_restore)(buf);
 		return;
 	}
-	me->unwind->cleanups = *previous(buf);
+	me->unwind->cleanups = *unwind_previous(buf);
 	if (buf->__pad[1])
 		switch_bit(me, CANCEL_ASYNC, true);
 	cancel_point(me);
@@ -249,13 +244,18 @@ HOOKED void __pthread_unregister_cancel_restore(__pthread_unwind_buf_t *buf)
 
 HOOKED void __pthread_unwind_next(__pthread_unwind_buf_t *buf)
 {
-	struct coro *me = mine();
+	struct coro *me = mine(), *thread = self();
 
+	/* A panic of a kernel thread's, on its way to a cogo_recover. */
+	if (!me && thread && thread->unwind && thread->unwind->why != UNWIND_NOT) {
+		REAL(__pthread_unregister_cancel)(buf);
+		unwind_on(thread);
+	}
 	if (!me) {
 		REAL(__pthread_unwind_next)(buf);
 		__builtin_unreachable();
 	}
-	me->unwind->cleanups = *previous(buf);
+	me->unwind->cleanups = *unwind_previous(buf);
 	unwind_on(me);
 }
 

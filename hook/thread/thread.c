@@ -65,6 +65,18 @@ bool thread_is_ours(pthread_t handle)
 	return coro_of_thread((uintptr_t)handle) != NULL;
 }
 
+struct coro *thread_coro(pthread_t handle)
+{
+	struct coro *c = coro_of_thread((uintptr_t)handle);
+	uint32_t s;
+
+	if (!c || c->thread)
+		return c;
+	/* One that no thread is known to be may be the native API's. */
+	s = atomic_load_explicit(&c->state, memory_order_acquire);
+	return s == CORO_FREE || s == CORO_DONE ? NULL : c;
+}
+
 /* The end */
 
 /* The status of a first thread that has ended by a system call of its own: the
@@ -156,6 +168,37 @@ void thread_load(void)
 		REAL(pthread_setspecific)(main_key, (void *)1);
 }
 
+/* The end of a kernel thread that was adopted. A destructor may make another value
+ * of another's, and want us again: so we come last, in the last round that there
+ * is. The value is the descriptor, whose address leaves room for the round. */
+static pthread_key_t adopted_key;
+
+static void adopted_ends(void *value)
+{
+	uintptr_t round = (uintptr_t)value & 63;
+	struct coro *me = self();
+
+	if ((uintptr_t)me != (uintptr_t)value - round)
+		return;
+	go_thread_ends(me);
+	if (round + 1 < PTHREAD_DESTRUCTOR_ITERATIONS)
+		REAL(pthread_setspecific)(adopted_key, (char *)value + 1);
+	else
+		go_thread_ended(me, me->tid == sys_getpid());
+}
+
+static void tell_of_end(struct coro *c)
+{
+	REAL(pthread_setspecific)(adopted_key, c);
+}
+
+void thread_watch_ends(void)
+{
+	/* Early, so it is among those keys for which libc needs no memory. */
+	if (REAL(pthread_key_create)(&adopted_key, adopted_ends) == 0)
+		self_use(tell_of_end);
+}
+
 static void release(struct thread *t)
 {
 	struct coro *c = t->coro;
@@ -195,11 +238,11 @@ void thread_ends(struct coro *me)
 	kernel_thread_end(me);
 }
 
-static void end(struct thread *t, int how)
+static void end(struct thread *t, struct unwind *u)
 {
 	struct coro *me = t->coro;
 
-	go_ended(me, how);
+	go_ended(me, u);
 	door_enter(me);
 	publish_end(t);
 	door_leave(me);
@@ -220,8 +263,7 @@ static void thread_main(void *arg)
 	if (u.why == UNWIND_CANCELED || u.why == UNWIND_PANIC)
 		t->result = PTHREAD_CANCELED;
 	unwind_end(t->coro, &u);
-	end(t, u.why == UNWIND_PANIC ? COGO_PANICKED :
-	       u.why == UNWIND_CANCELED ? COGO_CANCELED : COGO_RETURNED);
+	end(t, &u);
 }
 
 /* What the attributes say, in the runtime's terms. */
@@ -602,21 +644,20 @@ HOOKED pthread_t pthread_self(void)
 
 HOOKED int pthread_getattr_np(pthread_t handle, pthread_attr_t *attr)
 {
-	struct thread *t = thread_find(handle);
-	struct coro *c;
+	struct coro *c = thread_coro(handle);
+	struct thread *t = c ? c->thread : NULL;
 	sigset_t mask;
 	char *low, *top;
 	int r;
 
 	if (!ours(handle))
 		return REAL(pthread_getattr_np)(handle, attr);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	c = t->coro;
 	r = pthread_attr_init(attr);
 	if (r)
 		return r;
-	if (t->own_stack) {
+	if (t && t->own_stack) {
 		low = c->stack_low;
 		top = low + c->stack.asked;
 	} else {
@@ -624,9 +665,10 @@ HOOKED int pthread_getattr_np(pthread_t handle, pthread_attr_t *attr)
 		top = c->stack_start;
 	}
 	pthread_attr_setstack(attr, low, (size_t)(top - low));
-	pthread_attr_setguardsize(attr, t->guard_size);
+	pthread_attr_setguardsize(attr, t ? t->guard_size : c->stack.guard);
+	/* Nobody can join by pthread_join what cogo_go has made. */
 	pthread_attr_setdetachstate(
-		attr, atomic_load_explicit(&t->life, memory_order_relaxed) ==
+		attr, !t || atomic_load_explicit(&t->life, memory_order_relaxed) ==
 				      THREAD_DETACHED
 			      ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
 	memset(&mask, 0, sizeof(mask));
@@ -637,30 +679,30 @@ HOOKED int pthread_getattr_np(pthread_t handle, pthread_attr_t *attr)
 
 HOOKED int pthread_setname_np(pthread_t handle, const char *name)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 
 	if (!ours(handle))
 		return REAL(pthread_setname_np)(handle, name);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	if (strlen(name) >= sizeof(t->coro->name))
+	if (strlen(name) >= sizeof(c->name))
 		return ERANGE;
-	strcpy(t->coro->name, name);
+	strcpy(c->name, name);
 	return 0;
 }
 
 HOOKED int pthread_getname_np(pthread_t handle, char *buf, size_t size)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 
 	if (!ours(handle))
 		return REAL(pthread_getname_np)(handle, buf, size);
-	if (!t)
+	if (!c)
 		return ESRCH;
 	/* Whatever it is: room for the longest is wanted. */
-	if (size < sizeof(t->coro->name))
+	if (size < sizeof(c->name))
 		return ERANGE;
-	strcpy(buf, t->coro->name);
+	strcpy(buf, c->name);
 	return 0;
 }
 
@@ -681,14 +723,14 @@ static long apply_to_self(struct coro *me, long nr, long a, const void *b)
 
 HOOKED int pthread_getaffinity_np(pthread_t handle, size_t size, cpu_set_t *set)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 	long r;
 
 	if (!ours(handle))
 		return REAL(pthread_getaffinity_np)(handle, size, set);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	r = sys_call(SYS_sched_getaffinity, t->coro->bound ? t->coro->tid : 0,
+	r = sys_call(SYS_sched_getaffinity, c->bound ? c->tid : 0,
 		     size, set);
 	if (r < 0)
 		return (int)-r;
@@ -699,18 +741,18 @@ HOOKED int pthread_getaffinity_np(pthread_t handle, size_t size, cpu_set_t *set)
 HOOKED int pthread_setaffinity_np(pthread_t handle, size_t size,
 				  const cpu_set_t *set)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 	struct coro *me = self();
 
 	if (!ours(handle))
 		return REAL(pthread_setaffinity_np)(handle, size, set);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	if (t->coro == me)
+	if (c == me)
 		return (int)-apply_to_self(me, SYS_sched_setaffinity, (long)size,
 					   set);
-	if (t->coro->bound && t->coro->tid)
-		return (int)-sys_call(SYS_sched_setaffinity, t->coro->tid, size,
+	if (c->bound && c->tid)
+		return (int)-sys_call(SYS_sched_setaffinity, c->tid, size,
 				      set);
 	/* A wish about where to run, for one that runs on any worker. */
 	return 0;
@@ -719,41 +761,41 @@ HOOKED int pthread_setaffinity_np(pthread_t handle, size_t size,
 HOOKED int pthread_getschedparam(pthread_t handle, int *policy,
 				 struct sched_param *param)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 	long r;
 
 	if (!ours(handle))
 		return REAL(pthread_getschedparam)(handle, policy, param);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	if (!t->coro->bound || !t->coro->tid) {
+	if (!c->bound || !c->tid) {
 		*policy = SCHED_OTHER;
 		param->sched_priority = 0;
 		return 0;
 	}
-	r = sys_call(SYS_sched_getscheduler, t->coro->tid);
+	r = sys_call(SYS_sched_getscheduler, c->tid);
 	if (r < 0)
 		return (int)-r;
 	*policy = (int)r;
-	return (int)-sys_call(SYS_sched_getparam, t->coro->tid, param);
+	return (int)-sys_call(SYS_sched_getparam, c->tid, param);
 }
 
 HOOKED int pthread_setschedparam(pthread_t handle, int policy,
 				 const struct sched_param *param)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 	struct coro *me = self();
 
 	if (!ours(handle))
 		return REAL(pthread_setschedparam)(handle, policy, param);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	if (policy == SCHED_OTHER && !t->coro->bound)
+	if (policy == SCHED_OTHER && !c->bound)
 		return param->sched_priority == 0 ? 0 : EINVAL;
-	if (t->coro->bound && t->coro->tid)
-		return (int)-sys_call(SYS_sched_setscheduler, t->coro->tid, policy,
+	if (c->bound && c->tid)
+		return (int)-sys_call(SYS_sched_setscheduler, c->tid, policy,
 				      param);
-	if (t->coro == me)
+	if (c == me)
 		return (int)-apply_to_self(me, SYS_sched_setscheduler, policy,
 					   param);
 	return EPERM;

@@ -30,6 +30,9 @@ struct thread {
  * handles of ours that are no longer good, which thread_is_ours tells. */
 struct thread *thread_find(pthread_t handle);
 bool thread_is_ours(pthread_t handle);
+/* The coroutine itself, while it lives, one of the native API's too, which has no
+ * such descriptor. */
+struct coro *thread_coro(pthread_t handle);
 
 /* The destructors of pthread keys, in pthread's rounds; then no value is left. */
 void thread_run_destructors(struct coro *me);
@@ -37,8 +40,10 @@ void thread_run_destructors(struct coro *me);
 /* What of libc's belongs to the end of a thread, for a coroutine of any kind. */
 void thread_ends(struct coro *me);
 
-/* Once, on the main thread, at load. */
+/* Once, on the main thread, at load; the first in every program, so that kernel
+ * threads which were adopted are let go at their end. */
 void thread_load(void);
+void thread_watch_ends(void);
 
 /* In the child of a fork. first: the caller was its process's first thread. */
 void thread_fork_child(bool first);

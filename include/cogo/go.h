@@ -196,13 +196,14 @@ COGO_API void cogo_cancel_restore(int before);
 
 /* Calls fn(arg) when the enclosing block is left, in whatever way: at its end, by
  * break, goto or return, by cogo_exit, a panic or a cancellation. Last in, first
- * out. Not by longjmp. In a block of a coroutine or a thread.
+ * out. Not by longjmp. In a block of a coroutine or a thread. On the way out it is
+ * not told of a cancellation; at the end of its block it is, as any code.
  *
  *	void cogo_defer(void (*fn)(void *), void *arg) */
 #define cogo_defer(fn, arg)						\
 	struct cogo_deferred COGO_NAME_(cogo_deferred_, __LINE__)	\
 		__attribute__((cleanup(cogo_defer_end))) =		\
-		{ (fn), (arg), 0 };					\
+		{ (fn), (arg), 0, 0, 0 };				\
 	cogo_defer_begin(&COGO_NAME_(cogo_deferred_, __LINE__))
 
 /* What cogo_defer is made of: a link of the caller's chain of cleanups, which is
@@ -212,7 +213,9 @@ COGO_API void cogo_cancel_restore(int before);
 struct cogo_deferred {
 	void (*fn)(void *);
 	void *arg;
-	struct cogo_deferred *prev;
+	int list_;
+	struct cogo_deferred *prev_;
+	void *over_;
 };
 COGO_API void cogo_defer_begin(struct cogo_deferred *d);
 COGO_API void cogo_defer_end(struct cogo_deferred *d);
@@ -245,7 +248,7 @@ COGO_API int cogo_recover(void (*fn)(void *), void *arg, struct cogo_panic *ret)
  * has no handler of its own. What the coroutine was in the middle of is left as
  * it was, in the C library too: a last resort for servers. Otherwise the program
  * ends as any other, with a report. */
-COGO_API void cogo_contain_faults(bool on);		/* the caller's */
+COGO_API void cogo_contain_faults(bool on);	/* the caller's, and of those it makes */
 COGO_API void cogo_contain_all_faults(bool on);	/* of those made from now on */
 
 /* ---- local storage ----
@@ -274,7 +277,8 @@ COGO_API int cogo_local_set(const struct cogo_key *key, void *value);
 /* ---- the runtime ---- */
 
 /* Starts it and runs main as the first coroutine; returns when that has ended, with
- * what it returned, or COGO_PANICKED or COGO_CANCELED + 128. -errno if it cannot
+ * what it returned, or COGO_PANICKED or COGO_CANCELED + 128; a panic is said on
+ * stderr. -errno if it cannot
  * be started. For programs whose main shall be a coroutine; others need not call
  * this. Not on a coroutine: -EBUSY. */
 COGO_API int cogo_run(int (*main)(int, char **), int argc, char **argv);

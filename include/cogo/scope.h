@@ -36,7 +36,7 @@ struct cogo_scope {
 	struct cogo_deferred leave_;
 	uint64_t private_[16];
 };
-#define COGO_SCOPE { { 0, 0, 0 }, { 0 } }
+#define COGO_SCOPE { { 0, 0, 0, 0, 0 }, { 0 } }
 
 /* On zeroed memory. From here on the scope is ended however its block is left, by a
  * panic or a cancellation too; on the way out of the function by return, goto or
@@ -77,8 +77,8 @@ COGO_API int cogo_scope_wait(struct cogo_scope *s, cogo_time deadline);
  * The memory is the caller's again. Parks. */
 COGO_API int cogo_scope_end(struct cogo_scope *s);
 
-/* The message of the panic that was the first failure, "" if it was none. Good
- * until the memory of s goes, or is begun again. */
+/* The message of the panic that was the first failure, its first 71 bytes; "" if it
+ * was none. Good until the memory of s goes, or is begun again. */
 COGO_API const char *cogo_scope_message(const struct cogo_scope *s);
 
 /* A block that is a scope:
@@ -95,10 +95,10 @@ COGO_API const char *cogo_scope_message(const struct cogo_scope *s);
 #define cogo_scope(s, result)						\
 	for (struct cogo_scope_block COGO_NAME_(cogo_block_, __LINE__)	\
 		     __attribute__((cleanup(cogo_scope_block_end))) =	\
-		     { COGO_SCOPE, (result), 0 },			\
-		     *cogo_block_p_ = &COGO_NAME_(cogo_block_, __LINE__); \
-	     !cogo_block_p_->done;)					\
-		for (struct cogo_scope *s = cogo_scope_block_begin(cogo_block_p_); \
+		     { COGO_SCOPE, (result), 0 };			\
+	     !COGO_NAME_(cogo_block_, __LINE__).done;)			\
+		for (struct cogo_scope *s = cogo_scope_block_begin(	\
+			     &COGO_NAME_(cogo_block_, __LINE__));	\
 		     s; s = 0)
 
 /* What cogo_scope is made of: what its block begins and, however it is left, ends

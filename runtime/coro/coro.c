@@ -268,8 +268,6 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->contains = false;
 	c->local = NULL;
 	write_once(c->on, NULL);
-	c->last = NULL;
-	c->watched = false;
 	c->specific = NULL;
 	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
@@ -357,8 +355,6 @@ struct coro *coro_adopt(enum coro_kind kind)
 	c->rescue = NULL;
 	c->contains = false;
 	c->local = NULL;
-	c->last = NULL;
-	c->watched = false;
 	c->specific = NULL;
 	memset(c->name, 0, sizeof(c->name));
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);

@@ -136,8 +136,6 @@ struct coro {
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
 	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
 	struct local *local;	/* see coro/local.h */
-	void (*last)(struct coro *me);	/* at a kernel thread's end … */
-	bool watched;		/* … if libc will tell us of it */
 	struct specific *specific;	/* the hook's, where storage is shared */
 	_Atomic uint32_t refs;
 } __attribute__((aligned(64)));

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* coro/local.c - what a coroutine has of its own, by key. */
 #include "coro/local.h"
-#include "base/sys.h"
-#include "coro/self.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -28,33 +26,6 @@ void *local_find(struct coro *me, const struct local_key *key)
 	return l ? l->value : NULL;
 }
 
-/* libc's own list of what is to be done at a thread's end, C++'s thread_local
- * objects above all. */
-int __cxa_thread_atexit_impl(void (*fn)(void *), void *arg, void *dso);
-extern void *__dso_handle __attribute__((visibility("hidden")));
-
-static void thread_ends(void *arg)
-{
-	struct coro *me = arg;
-
-	local_end(me);
-	if (me->last)
-		me->last(me);
-	if (self() == me)
-		coro_put_thread(me);
-}
-
-int local_watch_thread(struct coro *me, void (*last)(struct coro *me))
-{
-	if (last)
-		me->last = last;
-	if (me->watched || me->kind != CORO_KIND_THREAD || me->tid == sys_getpid())
-		return 0;
-	me->watched = __cxa_thread_atexit_impl(thread_ends, me,
-					       &__dso_handle) == 0;
-	return me->watched ? 0 : -ENOMEM;
-}
-
 int local_set(struct coro *me, const struct local_key *key, void *value)
 {
 	struct local *l = find(me, key);
@@ -67,8 +38,6 @@ int local_set(struct coro *me, const struct local_key *key, void *value)
 		return 0;
 	}
 	if (!l) {
-		if (local_watch_thread(me, NULL))
-			return -ENOMEM;
 		l = malloc(sizeof(*l));
 		if (!l)
 			return -ENOMEM;
@@ -105,9 +74,14 @@ void local_end(struct coro *me)
 		for (l = me->local; l; l = l->next)
 			l->due = true;
 		while ((l = take_due(me))) {
-			if (l->key->destroy)
-				l->key->destroy(l->value);
+			const struct local_key *key = l->key;
+			void *value = l->value;
+
+			/* It may not come back: whoever begins anew finds the
+			 * next. */
 			free(l);
+			if (key->destroy)
+				key->destroy(value);
 		}
 	}
 	while ((l = me->local)) {
@@ -116,10 +90,24 @@ void local_end(struct coro *me)
 	}
 }
 
-void local_each(struct coro *me,
-		void (*fn)(const struct local_key *, void *value, void *arg),
-		void *arg)
+int local_each(struct coro *me,
+	       void (*fn)(const struct local_key *, void *value, void *arg),
+	       void *arg)
 {
+	struct local *all;
+	size_t n = 0, i = 0;
+
 	for (struct local *l = me->local; l; l = l->next)
-		fn(l->key, l->value, arg);
+		n++;
+	if (n == 0)
+		return 0;
+	all = malloc(n * sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	for (struct local *l = me->local; l; l = l->next)
+		all[i++] = *l;
+	for (i = 0; i < n; i++)
+		fn(all[i].key, all[i].value, arg);
+	free(all);
+	return 0;
 }

@@ -45,15 +45,10 @@ int local_set(struct coro *me, const struct local_key *key, void *value);
 #define LOCAL_ROUNDS 4
 void local_end(struct coro *me);
 
-/* A kernel thread of the program's is not ended by us: libc tells us, once it has
- * been asked to. Then the destructors run, `last` is called, if given at any time,
- * and the thread is known to the runtime no more. main's values go with the
- * process. 0, or -ENOMEM; idempotent. Calls malloc. */
-int local_watch_thread(struct coro *me, void (*last)(struct coro *me));
-
-/* Each key and value, for one who hands some on. */
-void local_each(struct coro *me,
-		void (*fn)(const struct local_key *, void *value, void *arg),
-		void *arg);
+/* Each key and value that there were at the beginning, for one who hands some on:
+ * fn is the program's code, and may get and set. 0, or -ENOMEM and nothing done. */
+int local_each(struct coro *me,
+	       void (*fn)(const struct local_key *, void *value, void *arg),
+	       void *arg);
 
 #endif

@@ -36,11 +36,21 @@ void self_set_in(uintptr_t tp, struct coro *c)
 	*(struct coro **)(tp + at) = c;
 }
 
+static void (*tell)(struct coro *);
+
+void self_use(void (*adopted)(struct coro *c))
+{
+	tell = adopted;
+}
+
 struct coro *self_or_adopt(void)
 {
 	struct coro *c = self();
 
 	if (likely(c != NULL))
 		return c;
-	return coro_adopt(CORO_KIND_THREAD);
+	c = coro_adopt(CORO_KIND_THREAD);
+	if (c && tell)
+		tell(c);
+	return c;
 }

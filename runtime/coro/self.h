@@ -28,4 +28,8 @@ void self_set_in(uintptr_t tp, struct coro *c);
  * memory. Not in a signal handler. */
 struct coro *self_or_adopt(void);
 
+/* What the floors above lend: whoever adopts a kernel thread asks libc to tell of
+ * its end. */
+void self_use(void (*adopted)(struct coro *c));
+
 #endif

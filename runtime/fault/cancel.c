@@ -35,9 +35,10 @@ bool cancel_request(struct coro *c)
 	uint32_t before = atomic_fetch_or_explicit(&c->cancel, CANCEL_WANTED,
 						   memory_order_seq_cst);
 
-	if (before & (CANCEL_WANTED | CANCEL_EXITING))
+	if (before & CANCEL_WANTED)
 		return false;
-	if (!(before & CANCEL_DISABLED))
+	/* One on its way out may be so up to a cogo_recover only. */
+	if (!(before & (CANCEL_DISABLED | CANCEL_EXITING)))
 		signal_kick(c);
 	return true;
 }

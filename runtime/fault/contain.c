@@ -25,10 +25,12 @@
 
 #define RESCUE_SIZE ((size_t)256 << 10)
 
-/* At the low end of its memory. */
+/* At the high end of its memory, above the frames; the lowest page is a guard. */
 struct rescue {
+	char *low;
 	struct rescue *next;
 	struct coro *coro;
+	struct unwind *base;		/* where the walk ends */
 	struct arch_regs where;
 	char message[200];
 };
@@ -51,15 +53,18 @@ static const char *name_of(int sig)
 	}
 }
 
+const void *contain_stack(const struct coro *me, const void *at)
+{
+	for (struct rescue *r = me->rescue; unlikely(r != NULL); r = r->next)
+		if ((uintptr_t)at - (uintptr_t)r->low <= RESCUE_SIZE)
+			return r;
+	return NULL;
+}
+
 /* In the coroutine's own frames, or in what runs of it on a rescue's. */
 static bool on_its_stacks(const struct coro *me, uintptr_t sp)
 {
-	if (unwind_on_stack(me, sp))
-		return true;
-	for (struct rescue *r = me->rescue; r; r = r->next)
-		if (sp - (uintptr_t)r < RESCUE_SIZE)
-			return true;
-	return false;
+	return unwind_on_stack(me, sp) || contain_stack(me, (void *)sp);
 }
 
 static bool may_contain(const struct coro *me, const siginfo_t *info,
@@ -70,6 +75,19 @@ static bool may_contain(const struct coro *me, const siginfo_t *info,
 	       on_its_stacks(me, where->sp);
 }
 
+static struct rescue *make_rescue(void)
+{
+	char *low = sys_map(RESCUE_SIZE);
+	struct rescue *r;
+
+	if (!low)
+		return NULL;
+	sys_call(SYS_mprotect, low, PAGE_SIZE, 0);
+	r = (struct rescue *)(low + RESCUE_SIZE) - 1;
+	r->low = low;
+	return r;
+}
+
 static long rescue(void *arg)
 {
 	struct rescue *r = arg;
@@ -78,11 +96,8 @@ static long rescue(void *arg)
 
 	/* The handler, which had the fault blocked, is never returned from. */
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
-	if (me->unwind->why == UNWIND_NOT)
-		panic(me, r->message, &r->where);
-	else
-		unwind_rest(me);
-	return 0;
+	panic(me, r->message, &r->where);
+	return 0;	/* it has not */
 }
 
 void contain(int sig, const siginfo_t *info, const void *uctx, const char *what)
@@ -94,10 +109,11 @@ void contain(int sig, const siginfo_t *info, const void *uctx, const char *what)
 	arch_regs_from_ucontext(uctx, &where);
 	if (!may_contain(me, info, &where))
 		return;
-	r = sys_map(RESCUE_SIZE);
+	r = make_rescue();
 	if (!r)
 		return;
 	r->coro = me;
+	r->base = me->unwind;
 	r->where = where;
 	snprintf(r->message, sizeof(r->message), "%s: %s at %#lx", name_of(sig),
 		 what ? what : "fault", (unsigned long)(uintptr_t)info->si_addr);
@@ -106,17 +122,18 @@ void contain(int sig, const siginfo_t *info, const void *uctx, const char *what)
 	me->in_runtime++;
 	block_bind(me);
 	me->in_runtime--;
-	arch_call_on((char *)r + RESCUE_SIZE, rescue, r);
+	arch_call_on((void *)((uintptr_t)r & ~(uintptr_t)63), rescue, r);
 	cogo_throw("a fault that was contained came back");
 }
 
-void contain_end(struct coro *me)
+void contain_end(struct coro *me, const struct unwind *u)
 {
 	struct rescue *r;
 
-	while ((r = me->rescue)) {
+	/* Others are of walks further out, on one of whose stacks we may be. */
+	while ((r = me->rescue) && r->base == u) {
 		me->rescue = r->next;
-		sys_unmap(r, RESCUE_SIZE);
+		sys_unmap(r->low, RESCUE_SIZE);
 		me->in_runtime++;
 		block_unbind(me);
 		me->in_runtime--;

@@ -22,7 +22,12 @@ void contain_start(void);
  * a sentence that says more than the signal does, or NULL. */
 void contain(int sig, const siginfo_t *info, const void *uctx, const char *what);
 
-/* The walk has come to a base, and we are on the coroutine's own stack again. */
-void contain_end(struct coro *me);
+/* The walk has come to the base that it was to come to, on whose stack we are
+ * again. */
+struct unwind;
+void contain_end(struct coro *me, const struct unwind *u);
+
+/* The stack of its own that a walk runs on and the address lies in, or NULL. */
+const void *contain_stack(const struct coro *me, const void *at);
 
 #endif

@@ -14,7 +14,9 @@
 #include "base/fatal.h"
 #include "base/sys.h"
 #include "coro/self.h"
+#include "fault/contain.h"
 #include <dlfcn.h>
+#include <stddef.h>
 #include <string.h>
 
 static const struct unwind_libc *libc;
@@ -32,28 +34,34 @@ void unwind_use(const struct unwind_libc *lent)
 }
 
 /* The one that the program's own frames were made for. */
-void unwind_open(void)
+void unwind_prepare(void)
 {
 	void *lib;
 
 	/* acquire: pairs with the release below. */
 	if (likely(atomic_load_explicit(&unwinder.found, memory_order_acquire)))
 		return;
-	lib = libc->open("libgcc_s.so.1", RTLD_NOW | RTLD_LOCAL);
-	if (lib) {
-		*(void **)&unwinder.cfa = dlsym(lib, "_Unwind_GetCFA");
-		*(void **)&unwinder.force = dlsym(lib, "_Unwind_ForcedUnwind");
-	}
-	if (!unwinder.force || !unwinder.cfa) {
-		/* The words libc uses. */
-		static const char text[] =
-			"libgcc_s.so.1 must be installed for pthread_exit to work\n";
-
-		sys_write_all(2, text, sizeof(text) - 1);
-		libc->abort();
-	}
+	lib = libc ? libc->open("libgcc_s.so.1", RTLD_NOW | RTLD_LOCAL) : NULL;
+	if (!lib)
+		return;
+	*(void **)&unwinder.cfa = dlsym(lib, "_Unwind_GetCFA");
+	*(void **)&unwinder.force = dlsym(lib, "_Unwind_ForcedUnwind");
 	/* release: who finds it found finds both. */
-	atomic_store_explicit(&unwinder.found, true, memory_order_release);
+	if (unwinder.force && unwinder.cfa)
+		atomic_store_explicit(&unwinder.found, true, memory_order_release);
+}
+
+void unwind_open(void)
+{
+	/* The words libc uses. */
+	static const char text[] =
+		"libgcc_s.so.1 must be installed for pthread_exit to work\n";
+
+	unwind_prepare();
+	if (likely(atomic_load_explicit(&unwinder.found, memory_order_acquire)))
+		return;
+	sys_write_all(2, text, sizeof(text) - 1);
+	libc->abort();
 }
 
 /* To a buffer that holds registers and "no mask was saved", and nothing else. */
@@ -65,42 +73,6 @@ static _Noreturn NOINLINE SANITIZE_ENDS void jump(void *buf)
 	__builtin_unreachable();
 }
 
-/* What libc's own functions have pushed, which do so past us: sem_wait, say, to
- * be counted among the waiters no more. Its list is in the descriptor, and a
- * buffer of ours at its head tells where it begins and sets where it shall. */
-static void run_libcs(uintptr_t below)
-{
-	struct _pthread_cleanup_buffer head, *b;
-
-	libc->push(&head, NULL, NULL);
-	while ((b = head.__prev) && (uintptr_t)b < below) {
-		head.__prev = b->__prev;
-		b->__routine(b->__arg);
-	}
-	libc->pop(&head, 0);
-}
-
-/* Those that are functions, of frames below. The two lists are one order in
- * time, and so in address. */
-static void run(struct unwind *u, uintptr_t below)
-{
-	run_libcs(below);
-	for (;;) {
-		struct _pthread_cleanup_buffer *old = u->old_cleanups;
-		struct cogo_deferred *d = u->deferred;
-
-		if (d && (uintptr_t)d < below && (!old || (void *)d < (void *)old)) {
-			u->deferred = d->prev;
-			d->fn(d->arg);
-		} else if (old && (uintptr_t)old < below) {
-			u->old_cleanups = old->__prev;
-			old->__routine(old->__arg);
-		} else {
-			return;
-		}
-	}
-}
-
 bool unwind_on_stack(const struct coro *me, uintptr_t sp)
 {
 	const struct stack *s = coro_stack(me);
@@ -108,6 +80,150 @@ bool unwind_on_stack(const struct coro *me, uintptr_t sp)
 	if (s == &me->stack && me->stack_low)
 		return sp - (uintptr_t)me->stack_low <= s->asked;
 	return !s->low || sp - (uintptr_t)s->low <= (uintptr_t)(s->top - s->low);
+}
+
+/* Whether an address is on the stack that the walk ends on. The base is on the
+ * coroutine's own as a rule, and on a rescue's where a cleanup that runs there
+ * has made it. */
+static bool on_stack_of(const struct unwind *u, const void *at)
+{
+	const struct coro *me = self();
+	const void *base = contain_stack(me, u), *there = contain_stack(me, at);
+
+	return base || there ? base == there : unwind_on_stack(me, (uintptr_t)at);
+}
+
+/* Whether the frame that something lies in is behind us, when the walk is at a
+ * frame of the base's stack that begins at `below`: on another stack, which the
+ * walk has left, or deeper on this one. */
+static bool is_behind(const struct unwind *u, const void *at, uintptr_t below)
+{
+	return at && ((uintptr_t)at < below || !on_stack_of(u, at));
+}
+
+/* ---- libc's own lists ----
+ *
+ * Both are in the thread's descriptor: a buffer of ours at the head tells where it
+ * begins, and sets where it shall. */
+
+_Static_assert(offsetof(struct cogo_deferred, arg) ==
+		       offsetof(struct _pthread_cleanup_buffer, __arg) &&
+	       offsetof(struct cogo_deferred, prev_) ==
+		       offsetof(struct _pthread_cleanup_buffer, __prev) &&
+	       sizeof(struct cogo_deferred) >=
+		       sizeof(struct _pthread_cleanup_buffer),
+	       "what is deferred is fit for libc's list");
+
+__pthread_unwind_buf_t *unwind_libcs_last(void)
+{
+	__pthread_unwind_buf_t head;
+
+	libc->enter(&head);
+	libc->leave(&head);
+	return *unwind_previous(&head);
+}
+
+/* What libc's own functions have pushed, which do so past us: sem_wait, say, to
+ * be counted among the waiters no more. And, on kernel threads, everybody. */
+static void run_libcs(const struct unwind *u, uintptr_t below)
+{
+	struct _pthread_cleanup_buffer head, *b;
+
+	for (;;) {
+		libc->push(&head, NULL, NULL);
+		b = head.__prev;
+		if (is_behind(u, b, below))
+			head.__prev = b->__prev;
+		else
+			b = NULL;
+		libc->pop(&head, 0);
+		if (!b)
+			return;
+		b->__routine(b->__arg);
+	}
+}
+
+static bool take_from_libcs(struct cogo_deferred *d)
+{
+	struct _pthread_cleanup_buffer head, **at;
+
+	libc->push(&head, NULL, NULL);
+	for (at = &head.__prev; *at && (void *)*at != (void *)d; at = &(*at)->__prev)
+		;
+	if (*at)
+		*at = (*at)->__prev;
+	libc->pop(&head, 0);
+	return *at;
+}
+
+/* ---- what is deferred ---- */
+
+enum { LIST_NONE, LIST_OURS, LIST_LIBCS };
+
+void unwind_push(struct coro *me, struct cogo_deferred *d)
+{
+	struct unwind *u = me ? me->unwind : NULL;
+
+	/* A generator's stays with it, whoever runs it next. */
+	if (u && (!u->lent || u->passes)) {
+		d->list_ = LIST_OURS;
+		d->over_ = u->cleanups;
+		d->prev_ = u->deferred;
+		u->deferred = d;
+	} else if (libc) {
+		libc->push((struct _pthread_cleanup_buffer *)d, d->fn, d->arg);
+		d->list_ = LIST_LIBCS;
+	}
+}
+
+void unwind_pop(struct coro *me, struct cogo_deferred *d)
+{
+	struct cogo_deferred **at;
+
+	if (d->list_ == LIST_LIBCS)
+		take_from_libcs(d);
+	if (d->list_ != LIST_OURS || !me)
+		return;
+	/* Above it are only those of blocks that were left by a jump, or that it
+	 * is ended before. */
+	for (struct unwind *u = me->unwind; u; u = u->outer)
+		for (at = &u->deferred; *at; at = &(*at)->prev_)
+			if (*at == d) {
+				*at = d->prev_;
+				return;
+			}
+}
+
+/* ---- the walk ---- */
+
+/* All that is registered in frames that are behind us, newest first. Where that is
+ * a buffer of pthread_cleanup_push's, it goes there, and the walk begins anew. */
+static void run(struct unwind *u, uintptr_t below)
+{
+	run_libcs(u, below);
+	for (;;) {
+		__pthread_unwind_buf_t *buf = u->lent ? unwind_libcs_last()
+						      : u->cleanups;
+		struct _pthread_cleanup_buffer *old = u->old_cleanups;
+		struct cogo_deferred *d = u->deferred;
+
+		if (!is_behind(u, d, below))
+			d = NULL;
+		if (!is_behind(u, old, below))
+			old = NULL;
+		if (is_behind(u, buf, below) && !(d && d->over_ == buf) &&
+		    !(old && (void *)old < (void *)buf))
+			jump(buf->__cancel_jmp_buf);
+		if (d && (!old || (void *)d < (void *)old)) {
+			u->deferred = d->prev_;
+			d->fn(d->arg);
+		} else if (old) {
+			u->old_cleanups = old->__prev;
+			old->__routine(old->__arg);
+		} else {
+			return;
+		}
+	}
 }
 
 static SANITIZE_ENDS
@@ -119,19 +235,15 @@ _Unwind_Reason_Code stop(int version UNUSED, _Unwind_Action actions,
 	struct unwind *u = arg;
 	bool end = actions & _UA_END_OF_STACK;
 	uintptr_t sp = end ? UINTPTR_MAX : unwinder.cfa(context);
-	__pthread_unwind_buf_t *buf = u->cleanups;
 
-	/* A signal's frames, on an alternate stack: addresses there say nothing
-	 * of where we are. */
-	if (!end && !unwind_on_stack(self(), sp))
+	/* A signal's frames, on an alternate stack, or the handler's of a fault:
+	 * addresses there say nothing of where we are. */
+	if (!end && !on_stack_of(u, (void *)sp))
 		return _URC_NO_REASON;
 	/* The frame that the base lies in is not unwound. */
 	if (sp > (uintptr_t)u)
 		end = true;
 	run(u, end ? (uintptr_t)u : sp);
-	/* The frame that holds the buffer is below the one the walk is at. */
-	if (buf && (uintptr_t)buf < sp)
-		jump(buf->__cancel_jmp_buf);
 	if (end)
 		jump(u->end);
 	return _URC_NO_REASON;
@@ -156,27 +268,38 @@ SANITIZE_ENDS void unwind_on(struct coro *me)
 	unwinder.force(&u->exception, stop, u);
 	/* The walk found frames without notes; the end is the end. */
 	run(u, (uintptr_t)u);
-	if (u->cleanups)
-		jump(u->cleanups->__cancel_jmp_buf);
 	jump(u->end);
 }
 
-SANITIZE_ENDS void unwind_rest(struct coro *me)
+/* What goes on during a panic stays one: no cleanup makes it a return. */
+static struct unwind *begin_walk(struct coro *me, enum unwind_why why)
 {
-	run(me->unwind, (uintptr_t)me->unwind);
-	jump(me->unwind->end);
+	struct unwind *u = me->unwind;
+
+	if (!u)
+		cogo_throw("coroutine %llu is unwound and has no base",
+			   (unsigned long long)me->id);
+	/* Cleanups wait in peace. */
+	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
+				 memory_order_relaxed);
+	me->in_runtime = 0;
+	u->walks++;
+	if (u->why != UNWIND_PANIC)
+		u->why = why;
+	return u;
+}
+
+SANITIZE_ENDS void unwind_rest(struct coro *me, enum unwind_why why)
+{
+	struct unwind *u = begin_walk(me, why);
+
+	run(u, (uintptr_t)u);
+	jump(u->end);
 }
 
 SANITIZE_ENDS void unwind(struct coro *me, enum unwind_why why)
 {
-	if (!me->unwind)
-		cogo_throw("coroutine %llu is unwound and has no base",
-			   (unsigned long long)me->id);
-	if (!me->unwind->lent && !unwind_last(me)->outer)
-		atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
-					 memory_order_relaxed);
-	me->in_runtime = 0;
-	me->unwind->why = why;
+	begin_walk(me, why);
 	unwind_open();
 	unwind_on(me);
 }

@@ -29,8 +29,12 @@ struct unwind {
 	struct unwind *outer;
 	enum unwind_why why;	/* UNWIND_NOT but on the walk and after it */
 	bool lent;	/* in the middle of a kernel thread, whose own cleanups
-			 * are libc's */
+			 * are libc's, and ours with them */
 	bool passes;	/* who catches here goes on with it outside */
+	bool exiting;	/* it was begun on the way out of another */
+	uint32_t walks;	/* that have begun */
+	char *message;	/* of the panic; malloc, or NULL */
+	struct backtrace *trace;
 	struct cogo_deferred *deferred;
 	__pthread_unwind_buf_t *cleanups;
 	struct _pthread_cleanup_buffer *old_cleanups;
@@ -57,18 +61,27 @@ static inline void unwind_begin(struct coro *me, struct unwind *u)
 	u->why = UNWIND_NOT;
 	u->lent = unwind_lends(me);
 	u->passes = false;
+	u->exiting = atomic_load_explicit(&me->cancel, memory_order_relaxed) &
+		     CANCEL_EXITING;
+	u->walks = 0;
+	u->message = NULL;
+	u->trace = NULL;
 	u->deferred = NULL;
 	u->cleanups = NULL;
 	u->old_cleanups = NULL;
 	me->unwind = u;
 }
 
-void contain_end(struct coro *me);
+void contain_end(struct coro *me, const struct unwind *u);
 
 static inline void unwind_end(struct coro *me, struct unwind *u)
 {
 	if (unlikely(me->rescue))
-		contain_end(me);
+		contain_end(me, u);
+	/* Its cleanups have been done, and were not to hear of a cancellation. */
+	if (unlikely(u->why != UNWIND_NOT && !u->exiting))
+		atomic_fetch_and_explicit(&me->cancel, ~(uint32_t)CANCEL_EXITING,
+					  memory_order_relaxed);
 	me->unwind = u->outer;
 }
 
@@ -92,24 +105,43 @@ _Noreturn void unwind(struct coro *me, enum unwind_why why);
 _Noreturn void unwind_on(struct coro *me);
 
 /* Without looking at frames any more: runs what is registered, and goes to the
- * innermost base. For a walk that has failed. */
-_Noreturn void unwind_rest(struct coro *me);
+ * innermost base. For a walk that has failed. Opens every door. */
+_Noreturn void unwind_rest(struct coro *me, enum unwind_why why);
+
+/* Enters what is to be done when its block is left, with the innermost base or,
+ * on a thread that has none of its own, with libc, whose list it is fit for; and
+ * takes it off again, wherever it is by now. me may be NULL. */
+void unwind_push(struct coro *me, struct cogo_deferred *d);
+void unwind_pop(struct coro *me, struct cogo_deferred *d);
 
 /* Whether an address is on the stack that me runs on as a rule, its own or that of
- * its innermost generator; of kernel threads
- * we do not know. */
+ * its innermost generator; of kernel threads we do not know. */
 bool unwind_on_stack(const struct coro *me, uintptr_t sp);
+
+/* The last buffer that libc has on its own list, of a kernel thread's. */
+__pthread_unwind_buf_t *unwind_libcs_last(void);
+/* What pthread_cleanup_push keeps in a buffer beyond the jump buffer; the first of
+ * four pointers that are the library's. */
+static inline __pthread_unwind_buf_t **unwind_previous(__pthread_unwind_buf_t *buf)
+{
+	return (__pthread_unwind_buf_t **)&buf->__pad[0];
+}
 
 /* Opens libgcc's unwinder. On an ordinary stack; ends the program with libc's
  * own words where there is none. Idempotent. */
 void unwind_open(void);
+/* The same, as long as it is not needed yet: where there is none, nothing. */
+void unwind_prepare(void);
 
 /* What the floors above lend: libc's own functions behind names we hook. push and
  * pop are those of libc's list of old-style cleanups, on which its own functions
- * put theirs past us; jump is siglongjmp; open is dlopen. */
+ * put theirs past us; enter and leave those of its list of buffers; jump is
+ * siglongjmp; open is dlopen. */
 struct unwind_libc {
 	void (*push)(struct _pthread_cleanup_buffer *, void (*)(void *), void *);
 	void (*pop)(struct _pthread_cleanup_buffer *, int);
+	void (*enter)(__pthread_unwind_buf_t *);
+	void (*leave)(__pthread_unwind_buf_t *);
 	void (*jump)(struct __jmp_buf_tag *, int);
 	void *(*open)(const char *, int);
 	void (*abort)(void);

@@ -19,9 +19,12 @@
 #include "sched/ready.h"
 #include "wait/native.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DEFAULT_STACK	((size_t)256 << 10)
+#define LAST_LOOK	10000000	/* ns */
+#define DESTROY_TRIES	64	/* destructors that do not return */
 #define ALL_FLAGS	(COGO_SHARED_TLS | COGO_RUN_FIRST | COGO_BOUND | \
 			 COGO_UNWINDS | COGO_INHERITS)
 
@@ -29,36 +32,132 @@ struct go_lent go_lent;
 
 /* The end */
 
-void go_ended(struct coro *me, int how)
-{
-	struct cogo_coro *n;
-
-	/* What destructors wait for is waited for. */
-	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
-				 memory_order_relaxed);
-	local_end(me);
-	go_lent.thread_ends(me);
-	/* A thread_local object's destructor may have set some again. */
-	local_end(me);
-	/* From here on nothing of the program's runs on this coroutine. */
-	door_enter(me);
-	signal_set_mask(me, ~(sigbits)0);
-	signal_end(me);
-	n = native_end(me, how);
-	if (n) {
-		if (n->scope)
-			scope_child_ended(n);
-		native_unref(n);
-	}
-	door_leave(me);
-}
-
 static const char how_of[] = {
 	[UNWIND_NOT] = COGO_RETURNED,
 	[UNWIND_EXIT] = COGO_RETURNED,
 	[UNWIND_CANCELED] = COGO_CANCELED,
 	[UNWIND_PANIC] = COGO_PANICKED,
 };
+
+/* Whoever waits learns of it; the coroutine's object is nobody's any more. */
+static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
+{
+	struct coro_list woken = { 0 };
+
+	lock(&n->lock);
+	n->how = how_of[u->why];
+	n->message = u->message;
+	n->trace = trace;
+	atomic_store_explicit(&n->owed, u->why == UNWIND_PANIC,
+			      memory_order_relaxed);
+	n->coro = NULL;
+	/* release: V2. */
+	atomic_store_explicit(&n->ended, 1, memory_order_release);
+	waitq_claim_all(&n->waiters, 0, &woken);
+	unlock(&n->lock);
+	ready_all(&woken);
+}
+
+/* The destructors, up to the first that does not return: false then. */
+static bool destroy(struct coro *me, struct unwind *v)
+{
+	if (_setjmp(v->end))
+		return false;
+	local_end(me);
+	go_lent.thread_ends(me);
+	/* A thread_local object's destructor may have set some again. */
+	local_end(me);
+	return true;
+}
+
+/* One that panics or exits ends itself alone: each is taken off before it runs, so
+ * whoever begins anew finds the next. */
+static void destroy_all(struct coro *me, struct unwind *u)
+{
+	bool done = false;
+
+	for (int i = 0; !done && i < DESTROY_TRIES; i++) {
+		struct unwind v;
+
+		unwind_begin(me, &v);
+		v.lent = u->lent;
+		done = destroy(me, &v);
+		unwind_end(me, &v);
+		if (v.why == UNWIND_PANIC && u->why != UNWIND_PANIC) {
+			u->why = UNWIND_PANIC;
+			u->message = v.message;
+			u->trace = v.trace;
+		} else {
+			free(v.message);
+			free(v.trace);
+		}
+	}
+}
+
+void go_ended(struct coro *me, struct unwind *u)
+{
+	struct cogo_coro *n;
+	char *trace;
+
+	/* What destructors wait for is waited for. */
+	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
+				 memory_order_relaxed);
+	destroy_all(me, u);
+	trace = go_write_trace(u->trace);
+	free(u->trace);
+	/* From here on nothing of the program's runs on this coroutine. */
+	door_enter(me);
+	signal_set_mask(me, ~(sigbits)0);
+	signal_end(me);
+	n = me->user;
+	if (n) {
+		me->user = NULL;
+		publish(n, u, trace);
+		if (n->scope)
+			scope_child_ended(n);
+		native_unref(n);
+	} else {
+		free(u->message);
+		free(trace);
+	}
+	door_leave(me);
+}
+
+void go_thread_ends(struct coro *me)
+{
+	local_end(me);
+}
+
+void go_thread_ended(struct coro *me, bool stays)
+{
+	struct unwind u = { .why = UNWIND_NOT };
+	struct cogo_coro *n = me->user;
+
+	door_enter(me);
+	if (n) {
+		me->user = NULL;
+		publish(n, &u, NULL);
+		native_unref(n);
+	}
+	if (stays) {
+		door_leave(me);
+		return;
+	}
+	signal_set_mask(me, ~(sigbits)0);
+	signal_end(me);
+	coro_put_thread(me);
+}
+
+/* The child of a fork is the coroutine's that forked, and ends with it; but others
+ * that it has made go on, as threads would. */
+static void end_process(struct coro *me)
+{
+	door_enter(me);
+	while (coro_live())
+		park_until(me, WHY_NOTHING, sys_now() + LAST_LOOK);
+	door_leave(me);
+	exit(0);
+}
 
 static void run(void *arg)
 {
@@ -70,7 +169,9 @@ static void run(void *arg)
 	if (_setjmp(u.end) == 0)
 		n->fn(n->arg);
 	unwind_end(me, &u);
-	go_ended(me, how_of[u.why]);
+	go_ended(me, &u);
+	if (unlikely(me->kind == CORO_KIND_THREAD))
+		end_process(me);
 }
 
 static void run_bound(void *arg)
@@ -125,21 +226,26 @@ struct inheritance {
 static void inherit(const struct local_key *key, void *value, void *arg)
 {
 	struct inheritance *i = arg;
-	int r;
 
 	if (!key->inherit || i->result)
 		return;
-	r = local_set(i->to, key, key->inherit(value));
-	if (r)
-		i->result = r;
+	value = key->inherit(value);
+	i->result = local_set(i->to, key, value);
+	if (i->result && key->destroy)
+		key->destroy(value);
 }
 
-/* go_make's other half, for one that is not to be after all. */
-static void unmake(struct coro *c)
+/* go_make's other half, for one that is not to be after all. Values it was given
+ * are destroyed, by functions of the program's. */
+static void unmake(struct coro *me, struct coro *c)
 {
 	struct cogo_coro *n = c->user;
 
-	local_end(c);
+	if (c->local) {
+		door_leave(me);
+		local_end(c);
+		door_enter(me);
+	}
 	if (n) {
 		c->user = NULL;
 		native_unref(n);
@@ -165,6 +271,8 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 		r = go_lent.start();
 	if (r)
 		return r;
+	/* Now: a coroutine's stack may have no room for it. */
+	unwind_prepare();
 	me = door_in();
 	if (!me)
 		return -ENOMEM;
@@ -182,9 +290,10 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 	if (attr->flags & COGO_INHERITS) {
 		/* The program's functions. */
 		door_leave(me);
-		local_each(me, inherit, &i);
+		r = local_each(me, inherit, &i);
 		door_enter(me);
-		r = i.result;
+		if (r == 0)
+			r = i.result;
 		if (r)
 			goto unmake;
 	}
@@ -203,7 +312,7 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 		go_ready(i.to);
 	goto out;
 unmake:
-	unmake(i.to);
+	unmake(me, i.to);
 out:
 	door_leave(me);
 	return r;

@@ -2,9 +2,9 @@
 /* go/panic.c - panics, and what is to be done however a block is left.
  *
  * A panic is an unwind (fault/unwind.h) with a message. The message and the trace
- * are with the handle from the moment of the panic, so that they outlive the
- * stack; cogo_recover, which is a base in the middle of the stack, takes them from
- * there. */
+ * are with the base that the walk goes to, since there may be a walk in a cleanup
+ * of another: cogo_recover takes them from there, and at the coroutine's end they
+ * are given to its handle, which outlives it. */
 #include "base/fatal.h"
 #include "cogo/go.h"
 #include "coro/self.h"
@@ -24,24 +24,12 @@
 
 void cogo_defer_begin(struct cogo_deferred *d)
 {
-	struct coro *me = self();
-
-	if (!me || !me->unwind)
-		return;	/* the block's own end is all there is */
-	d->prev = me->unwind->deferred;
-	me->unwind->deferred = d;
+	unwind_push(self(), d);
 }
 
 void go_defer_forget(struct cogo_deferred *d)
 {
-	struct coro *me = self();
-	struct cogo_deferred *at = me && me->unwind ? me->unwind->deferred : NULL;
-
-	/* Above it are only those of blocks that were left by a jump. */
-	while (at && at != d)
-		at = at->prev;
-	if (at)
-		me->unwind->deferred = d->prev;
+	unwind_pop(self(), d);
 }
 
 void cogo_defer_end(struct cogo_deferred *d)
@@ -52,10 +40,11 @@ void cogo_defer_end(struct cogo_deferred *d)
 
 /* Panics */
 
-/* The text of a trace, from malloc; NULL without memory. */
-static char *write_trace(const struct backtrace *trace)
+/* The text of a trace, from malloc; NULL without memory, or a trace. Only at an end
+ * that comes to that: names are looked for long. */
+char *go_write_trace(const struct backtrace *trace)
 {
-	char *text = malloc(TRACE_MOST), *fits;
+	char *text = trace ? malloc(TRACE_MOST) : NULL, *fits;
 	size_t n;
 
 	if (!text)
@@ -67,36 +56,26 @@ static char *write_trace(const struct backtrace *trace)
 	return fits ? fits : text;
 }
 
-static void forget(struct cogo_coro *n)
+/* A panic on the way out of a panic changes nothing: the first is what went
+ * wrong. */
+static void note(struct coro *me, const char *message,
+		 const struct arch_regs *from, bool exact)
 {
-	free(n->message);
-	free(n->trace);
-	n->message = n->trace = NULL;
-}
+	struct unwind *u = me->unwind;
 
-void go_note_panic(struct coro *me, const char *message)
-{
-	struct cogo_coro *n = native_of(me);
-
-	if (!n)
+	if (u->why == UNWIND_PANIC)
 		return;
-	forget(n);
-	n->message = strdup(message);
-	atomic_store_explicit(&n->owed, true, memory_order_relaxed);
-}
-
-static void note_trace(struct coro *me, const struct arch_regs *from, bool exact)
-{
-	struct cogo_coro *n = me->user;
-	struct backtrace trace = { 0 };
-
-	if (!n)
+	/* With a handle it can be said that there was one, whatever there is no
+	 * memory for. */
+	native_of(me);
+	u->message = strdup(message);
+	u->trace = calloc(1, sizeof(*u->trace));
+	if (!u->trace)
 		return;
 	backtrace_open();
 	/* libunwind takes libc's locks, and must not park on them. */
 	me->bound++;
-	backtrace_walk(from, exact, coro_stack(me), &trace);
-	n->trace = write_trace(&trace);
+	backtrace_walk(from, exact, coro_stack(me), u->trace);
 	me->bound--;
 }
 
@@ -111,13 +90,9 @@ static NOINLINE void panic_from(const char *message, const struct arch_regs *fro
 {
 	struct coro *me = self_or_adopt();
 
-	if (!me || !me->unwind || unwind_last(me)->passes)
+	if (!me || !me->unwind)
 		die(message);
-	/* A panic on the way out of a panic: the first is what went wrong. */
-	if (me->unwind->why == UNWIND_NOT) {
-		go_note_panic(me, message);
-		note_trace(me, from, false);
-	}
+	note(me, message, from, false);
 	unwind(me, UNWIND_PANIC);
 }
 
@@ -147,50 +122,70 @@ static void leave(struct unwind *u)
 		unwind_end(me, u);
 }
 
-static enum unwind_why try(struct coro *me, void (*fn)(void *), void *arg)
+static enum unwind_why try(struct coro *me, void (*fn)(void *), void *arg,
+			   char **ret_message)
 {
 	struct unwind u __attribute__((cleanup(leave)));
 
 	unwind_begin(me, &u);
 	if (_setjmp(u.end) == 0)
 		fn(arg);
+	free(u.trace);
+	*ret_message = u.message;
 	return u.why;
 }
 
 int cogo_recover(void (*fn)(void *), void *arg, struct cogo_panic *ret)
 {
 	struct coro *me = self_or_adopt();
-	struct cogo_coro *n;
+	char *message = NULL;
 	enum unwind_why why;
 
 	if (!me)
 		die("no memory for the descriptor of a thread");
-	why = try(me, fn, arg);
+	why = try(me, fn, arg, &message);
 	if (why == UNWIND_NOT)
 		return 0;
 	if (why != UNWIND_PANIC)
 		unwind(me, why);
-	n = me->user;
 	if (ret) {
 		memset(ret, 0, sizeof(*ret));
-		if (n && n->message)
-			strncpy(ret->message, n->message,
-				sizeof(ret->message) - 1);
+		if (message)
+			strncpy(ret->message, message, sizeof(ret->message) - 1);
 	}
-	if (n) {
-		forget(n);
-		atomic_store_explicit(&n->owed, false, memory_order_relaxed);
-	}
+	free(message);
 	return 1;
 }
 
 /* Faults */
 
+/* In a cleanup of a walk, the frames that are left are not looked at any more:
+ * whatever went wrong here might go wrong there again, and for ever. */
+static _Noreturn void give_up(struct coro *me, const char *message,
+			      const struct arch_regs *from, bool exact)
+{
+	bool walks = me->unwind->why != UNWIND_NOT;
+
+	note(me, message, from, exact);
+	if (walks)
+		unwind_rest(me, UNWIND_PANIC);
+	unwind(me, UNWIND_PANIC);
+}
+
 void go_fault(struct coro *me, const char *message, const struct arch_regs *where)
 {
-	go_note_panic(me, message);
-	note_trace(me, where, true);
-	unwind(me, UNWIND_PANIC);
+	give_up(me, message, where, true);
+}
+
+void go_give_up(struct coro *me, const char *message)
+{
+	struct arch_regs from = {
+		.pc = (uintptr_t)__builtin_return_address(0),
+		.sp = (uintptr_t)__builtin_dwarf_cfa(),
+		.fp = *(uintptr_t *)__builtin_frame_address(0),
+	};
+
+	give_up(me, message, &from, false);
 }
 
 static _Atomic bool contain_all;

@@ -13,6 +13,7 @@
 #include "cogo/scope.h"
 #include "base/sys.h"
 #include "fault/cancel.h"
+#include "fault/unwind.h"
 #include "go.h"
 #include "go/scope.h"
 #include "sched/ready.h"
@@ -28,6 +29,7 @@ struct scope {
 	struct list children;		/* P1 */
 	uint32_t limit;
 	int failure;			/* under lock; 0: none. P3 */
+	uint32_t walks;			/* of its base, when it began */
 	bool managed, ended;
 	char message[72];		/* of the panic that was the failure */
 };
@@ -91,7 +93,10 @@ void scope_child_ended(struct cogo_coro *n)
 	count_out(s);
 }
 
-/* Enters n as a child: 0, -ECANCELED, or -EAGAIN at the limit. */
+/* What no call returns: the system has an -EAGAIN of its own. */
+#define AT_LIMIT 1
+
+/* Enters n as a child: 0, -ECANCELED, or AT_LIMIT. */
 static int enter(struct scope *s, struct cogo_coro *n)
 {
 	int r = 0;
@@ -101,7 +106,7 @@ static int enter(struct scope *s, struct cogo_coro *n)
 		r = -ECANCELED;
 	else if (s->limit && atomic_load_explicit(&s->running,
 						  memory_order_relaxed) >= s->limit)
-		r = -EAGAIN;
+		r = AT_LIMIT;
 	if (r == 0) {
 		list_add_tail(&s->children, &n->sibling);
 		atomic_fetch_add_explicit(&s->running, 1, memory_order_relaxed);
@@ -129,8 +134,8 @@ static int adopt(struct cogo_coro *n, void *arg)
 	return enter(e->s, n);
 }
 
-int cogo_scope_try_go(struct cogo_scope *scope, const struct cogo_attr *attr,
-		      int (*fn)(void *), void *arg)
+static int try_go(struct cogo_scope *scope, const struct cogo_attr *attr,
+		  int (*fn)(void *), void *arg)
 {
 	struct entry e = { inner(scope), fn, arg };
 	struct coro *me = self();
@@ -138,6 +143,14 @@ int cogo_scope_try_go(struct cogo_scope *scope, const struct cogo_attr *attr,
 	if (me && cancel_wanted(me))
 		return cancel_ends(me, -ECANCELED);
 	return go_start(NULL, attr, NULL, NULL, adopt, &e);
+}
+
+int cogo_scope_try_go(struct cogo_scope *scope, const struct cogo_attr *attr,
+		      int (*fn)(void *), void *arg)
+{
+	int r = try_go(scope, attr, fn, arg);
+
+	return r == AT_LIMIT ? -EAGAIN : r;
 }
 
 /* Until there are fewer than `below`: 0, -ETIMEDOUT, -EINTR. */
@@ -169,13 +182,9 @@ int cogo_scope_go(struct cogo_scope *scope, const struct cogo_attr *attr,
 {
 	int r;
 
-	while ((r = cogo_scope_try_go(scope, attr, fn, arg)) == -EAGAIN) {
-		struct scope *s = inner(scope);
-
-		/* Not ours, but the system's limit. */
-		if (!s->limit || cogo_scope_children(scope) == 0)
-			break;
-		r = wait_until_below(s, s->limit, COGO_FOREVER);
+	while ((r = try_go(scope, attr, fn, arg)) == AT_LIMIT) {
+		r = wait_until_below(inner(scope), inner(scope)->limit,
+				     COGO_FOREVER);
 		if (r)
 			break;
 	}
@@ -190,10 +199,20 @@ static void leave(void *arg)
 	cogo_scope_end(arg);
 }
 
+/* How often the caller has been on its way out, since the innermost base. */
+static uint32_t walks(void)
+{
+	struct coro *me = self();
+
+	return me && me->unwind ? me->unwind->walks : 0;
+}
+
 void cogo_scope_begin(struct cogo_scope *scope)
 {
 	memset(scope, 0, sizeof(*scope));
-	inner(scope)->leave = (struct cogo_deferred){ leave, scope, NULL };
+	inner(scope)->leave.fn = leave;
+	inner(scope)->leave.arg = scope;
+	inner(scope)->walks = walks();
 	cogo_defer_begin(&inner(scope)->leave);
 }
 
@@ -288,8 +307,13 @@ struct cogo_scope *cogo_scope_block_begin(struct cogo_scope_block *b)
 /* Left early or not, by whatever way: waits for those that there are. */
 void cogo_scope_block_end(struct cogo_scope_block *b)
 {
-	int r = cogo_scope_end(&b->scope);
+	int r;
 
+	/* Out of a frame with notes, on the walk of a panic: that comes before
+	 * what has been registered, and is to the same end. */
+	if (walks() != inner(&b->scope)->walks)
+		cogo_scope_cancel(&b->scope, ECANCELED);
+	r = cogo_scope_end(&b->scope);
 	if (b->result)
 		*b->result = r;
 }

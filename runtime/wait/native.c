@@ -2,44 +2,11 @@
 /* wait/native.c - what a handle of the native API points to. */
 #include "wait/native.h"
 #include "base/fatal.h"
-#include "coro/local.h"
 #include "mem/slab.h"
-#include "sched/ready.h"
 #include <stdlib.h>
 #include <string.h>
 
 static struct slab natives = SLAB_INIT(struct cogo_coro, free);
-
-struct cogo_coro *native_end(struct coro *me, int how)
-{
-	struct coro_list woken = { 0 };
-	struct cogo_coro *n = me->user;
-
-	if (!n)
-		return NULL;
-	me->user = NULL;
-	lock(&n->lock);
-	n->how = how;
-	n->coro = NULL;
-	/* release: V2. */
-	atomic_store_explicit(&n->ended, 1, memory_order_release);
-	waitq_claim_all(&n->waiters, 0, &woken);
-	unlock(&n->lock);
-	ready_all(&woken);
-	return n;
-}
-
-/* A kernel thread's end, told by libc. */
-static void end_thread(struct coro *me)
-{
-	struct cogo_coro *n;
-
-	me->in_runtime++;
-	n = native_end(me, 0);
-	if (n)
-		native_unref(n);
-	me->in_runtime--;
-}
 
 struct cogo_coro *native_of(struct coro *me)
 {
@@ -47,8 +14,6 @@ struct cogo_coro *native_of(struct coro *me)
 
 	if (likely(n != NULL))
 		return n;
-	if (me->kind == CORO_KIND_THREAD && local_watch_thread(me, end_thread))
-		return NULL;
 	n = slab_get(&natives);
 	if (!n)
 		return NULL;

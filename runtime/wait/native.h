@@ -49,11 +49,6 @@ struct cogo_coro {
 /* The caller's own, made now if it has none: NULL without memory. */
 struct cogo_coro *native_of(struct coro *me);
 
-/* The caller's end has come: whoever waits for it learns of it, and the handle is
- * the caller's no more. Inside the runtime. NULL where it has none; else lent until
- * native_unref. how: enum cogo_how. */
-struct cogo_coro *native_end(struct coro *me, int how);
-
 void native_ref(struct cogo_coro *n);
 /* The last reference frees it. */
 void native_unref(struct cogo_coro *n);

@@ -4,6 +4,7 @@
 #ifndef TESTS_CALL_CALL_H
 #define TESTS_CALL_CALL_H
 
+#include "../support/lent.h"
 #include "base/conf.h"
 #include "base/sanitize.h"
 #include "boot.h"
@@ -27,19 +28,6 @@ static inline void call_thread_ends(struct coro *me)
 	(void)me;
 }
 
-/* libc has no cleanups of its own in what is tested here. */
-static inline void call_no_push(struct _pthread_cleanup_buffer *b,
-				void (*fn)(void *), void *arg)
-{
-	(void)fn, (void)arg;
-	b->__prev = NULL;
-}
-
-static inline void call_no_pop(struct _pthread_cleanup_buffer *b, int run)
-{
-	(void)b, (void)run;
-}
-
 /* As hook/preload.c does; these tests link the floors below it. */
 static inline void call_start(int workers)
 {
@@ -50,17 +38,12 @@ static inline void call_start(int workers)
 		.abort = abort,
 	};
 
-	static const struct unwind_libc unwinder = {
-		.push = call_no_push, .pop = call_no_pop,
-		.jump = siglongjmp, .open = dlopen,
-	};
-
 #ifdef NO_LIBFFI
 	skip("built without ffi.h (Debian: apt-get install libffi-dev, or "
 	     "libffi-dev:arm64 after dpkg --add-architecture arm64)");
 #endif
 	boot_use(&real);
-	unwind_use(&unwinder);
+	lent_use(false);
 	call_use(dlopen);
 	boot_load();
 	conf.workers = workers;

@@ -7,6 +7,7 @@
  * mutex as were told so; no signal, no token and no turn is lost or there twice;
  * memory goes when it may. A hang is a failure too. Arguments: seed, workers,
  * rounds; the seed is printed. */
+#include "../support/lent.h"
 #include "base/conf.h"
 #include "base/sys.h"
 #include "boot.h"
@@ -151,10 +152,10 @@ static void repair(int r)
 
 static void panic_between(void *arg)
 {
-	struct cogo_deferred d = { unlock, &mutex, NULL };
+	struct cogo_deferred d = { .fn = unlock, .arg = &mutex };
 
 	(void)arg;
-	self()->unwind->deferred = &d;
+	unwind_push(self(), &d);
 	a++;
 	poisoned++;
 	leave_by(self(), UNWIND_PANIC);
@@ -359,13 +360,12 @@ static void leave_once(void *arg)
 static void do_it(void *arg)
 {
 	struct attempt *t = arg;
-	struct cogo_deferred d = { leave_once, (void *)&at_once[t->n], NULL };
+	struct cogo_deferred d = { .fn = leave_once, .arg = (void *)&at_once[t->n] };
 
 	CHECK(++at_once[t->n] == 1);
 	dawdle(t->me);
 	if (is_coroutine() && chance(t->me, 2)) {
-		d.prev = self()->unwind->deferred;
-		self()->unwind->deferred = &d;
+		unwind_push(self(), &d);
 		leave_by(self(), UNWIND_PANIC);
 	}
 	done[t->n]++;
@@ -552,14 +552,9 @@ static int start_thread(void *(*entry)(void *), void *arg)
 }
 
 /* Declared nowhere any more; libc has them all the same. */
-void _pthread_cleanup_push(struct _pthread_cleanup_buffer *,
-			   void (*)(void *), void *);
-void _pthread_cleanup_pop(struct _pthread_cleanup_buffer *, int);
-
 int main(int argc, char **argv)
 {
 	static const struct boot_real real = { .start_thread = start_thread };
-	static struct unwind_libc lent;
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -569,13 +564,7 @@ int main(int argc, char **argv)
 		rounds = atoi(argv[3]);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("seed %llu\n", (unsigned long long)seed);
-	lent = (struct unwind_libc){ _pthread_cleanup_push,
-				     _pthread_cleanup_pop, siglongjmp, dlopen,
-				     abort };
-#if SANITIZE_ADDRESS
-	*(void **)&lent.jump = dlsym(dlopen("libc.so.6", RTLD_NOW), "siglongjmp");
-#endif
-	unwind_use(&lent);
+	lent_use(SANITIZE_ADDRESS);
 	boot_use(&real);
 	boot_load();
 	conf.workers = argc > 2 ? atoi(argv[2]) : 2;

@@ -10,7 +10,7 @@
 #include "base/conf.h"
 #include "base/sanitize.h"
 #include "boot.h"
-#include "fault/unwind.h"
+#include "lent.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -39,14 +39,10 @@ static inline void floors_load(int workers)
 		.thread_ends = floors_thread_ends,
 		.thread_exit = pthread_exit,
 	};
-	static struct unwind_libc lent = { .jump = siglongjmp, .open = dlopen };
-
-	*(void **)&lent.push = dlsym(RTLD_DEFAULT, "_pthread_cleanup_push");
-	*(void **)&lent.pop = dlsym(RTLD_DEFAULT, "_pthread_cleanup_pop");
 	if (SANITIZE_ADDRESS)
 		setenv("COGO_FORCE", "shared_tls", 0);
 	boot_use(&real);
-	unwind_use(&lent);
+	lent_use(false);
 	boot_load();
 	conf.workers = workers;
 }

@@ -16,6 +16,7 @@
 #ifndef TESTS_SYNC_WORLD_H
 #define TESTS_SYNC_WORLD_H
 
+#include "../support/lent.h"
 #include "../unit/unit.h"
 #include "base/conf.h"
 #include "base/sys.h"
@@ -65,7 +66,7 @@ static inline void begin_coroutine(void *arg)
 static inline void *begin_thread(void *arg)
 {
 	struct task *t = arg;
-	struct coro *me = coro_adopt(CORO_KIND_THREAD);
+	struct coro *me = self_or_adopt();
 
 	check(me != NULL);
 	t->coro = me;
@@ -137,15 +138,13 @@ static inline void join(struct task *t)
 
 static inline void defer(struct cogo_deferred *d, void (*fn)(void *), void *arg)
 {
-	struct unwind *u = self()->unwind;
-
-	*d = (struct cogo_deferred){ fn, arg, u->deferred };
-	u->deferred = d;
+	*d = (struct cogo_deferred){ .fn = fn, .arg = arg };
+	unwind_push(self(), d);
 }
 
 static inline void done(struct cogo_deferred *d)
 {
-	self()->unwind->deferred = d->prev;
+	unwind_pop(self(), d);
 }
 
 /* Nothing that a compiler can see does not return: before such a call a
@@ -171,11 +170,6 @@ static inline void yield(void)
 	door_leave(me);
 }
 
-/* Declared nowhere any more; libc has them all the same. */
-void _pthread_cleanup_push(struct _pthread_cleanup_buffer *,
-			   void (*)(void *), void *);
-void _pthread_cleanup_pop(struct _pthread_cleanup_buffer *, int);
-
 static int start_thread(void *(*entry)(void *), void *arg)
 {
 	pthread_t t;
@@ -186,16 +180,8 @@ static int start_thread(void *(*entry)(void *), void *arg)
 static inline void begin(void)
 {
 	static const struct boot_real real = { .start_thread = start_thread };
-	static struct unwind_libc lent;
 
-	lent = (struct unwind_libc){ _pthread_cleanup_push,
-				     _pthread_cleanup_pop, siglongjmp, dlopen,
-				     abort };
-#if SANITIZE_ADDRESS
-	/* A sanitizer's would ask libc about a stack that is not libc's. */
-	*(void **)&lent.jump = dlsym(dlopen("libc.so.6", RTLD_NOW), "siglongjmp");
-#endif
-	unwind_use(&lent);
+	lent_use(SANITIZE_ADDRESS);
 	boot_use(&real);
 	boot_load();
 	conf.workers = (int)unit_setting("UNIT_WORKERS", 2);

@@ -55,7 +55,7 @@ static inline void unit_eq(long long seen, long long want, const char *file,
 
 static inline void unit_nap(void)
 {
-	struct timespec ts = { .tv_nsec = 200000 };
+	struct timespec ts = { 0, 200000 };
 
 	nanosleep(&ts, NULL);
 }
@@ -147,7 +147,7 @@ static struct unit_test *unit_tests;
 	static void of##_##called(void);                                       \
 	static struct unit_test unit_##of##_##called = {                       \
 		.suite = #of, .name = #called, .fn = of##_##called,            \
-		.options = { __VA_ARGS__ },                                    \
+		.options = { __VA_ARGS__ }, .next = NULL,                       \
 	};                                                                     \
 	__attribute__((constructor)) static void unit_enter_##of##_##called(void) \
 	{                                                                      \
