@@ -203,7 +203,7 @@ COGO_API void cogo_cancel_restore(int before);
 #define cogo_defer(fn, arg)						\
 	struct cogo_deferred COGO_NAME_(cogo_deferred_, __LINE__)	\
 		__attribute__((cleanup(cogo_defer_end))) =		\
-		{ (fn), (arg), 0, 0, 0 };				\
+		{ 0, (fn), (arg), 0, 0 };				\
 	cogo_defer_begin(&COGO_NAME_(cogo_deferred_, __LINE__))
 
 /* What cogo_defer is made of: a link of the caller's chain of cleanups, which is
@@ -211,11 +211,11 @@ COGO_API void cogo_cancel_restore(int before);
 #define COGO_NAME_(a, b) COGO_NAME2_(a, b)
 #define COGO_NAME2_(a, b) a##b
 struct cogo_deferred {
+	void *over_;
 	void (*fn)(void *);
 	void *arg;
 	int list_;
-	struct cogo_deferred *prev_;
-	void *over_;
+	void *prev_;
 };
 COGO_API void cogo_defer_begin(struct cogo_deferred *d);
 COGO_API void cogo_defer_end(struct cogo_deferred *d);

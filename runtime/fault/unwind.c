@@ -106,12 +106,20 @@ static bool is_behind(const struct unwind *u, const void *at, uintptr_t below)
  * Both are in the thread's descriptor: a buffer of ours at the head tells where it
  * begins, and sets where it shall. */
 
-_Static_assert(offsetof(struct cogo_deferred, arg) ==
-		       offsetof(struct _pthread_cleanup_buffer, __arg) &&
-	       offsetof(struct cogo_deferred, prev_) ==
-		       offsetof(struct _pthread_cleanup_buffer, __prev) &&
-	       sizeof(struct cogo_deferred) >=
-		       sizeof(struct _pthread_cleanup_buffer),
+/* What is deferred, as a node there. Not its first word: to libc a frame is left
+ * already by what lies at its very end, and it would be done twice. */
+static struct _pthread_cleanup_buffer *buffer_of(struct cogo_deferred *d)
+{
+	return (struct _pthread_cleanup_buffer *)&d->fn;
+}
+
+#define AFTER_FN(member) (offsetof(struct cogo_deferred, member) - \
+			  offsetof(struct cogo_deferred, fn))
+_Static_assert(offsetof(struct cogo_deferred, fn) > 0 &&
+	       AFTER_FN(arg) == offsetof(struct _pthread_cleanup_buffer, __arg) &&
+	       AFTER_FN(list_) ==
+		       offsetof(struct _pthread_cleanup_buffer, __canceltype) &&
+	       AFTER_FN(prev_) == offsetof(struct _pthread_cleanup_buffer, __prev),
 	       "what is deferred is fit for libc's list");
 
 __pthread_unwind_buf_t *unwind_libcs_last(void)
@@ -148,7 +156,7 @@ static bool take_from_libcs(struct cogo_deferred *d)
 	struct _pthread_cleanup_buffer head, **at;
 
 	libc->push(&head, NULL, NULL);
-	for (at = &head.__prev; *at && (void *)*at != (void *)d; at = &(*at)->__prev)
+	for (at = &head.__prev; *at && *at != buffer_of(d); at = &(*at)->__prev)
 		;
 	if (*at)
 		*at = (*at)->__prev;
@@ -171,27 +179,30 @@ void unwind_push(struct coro *me, struct cogo_deferred *d)
 		d->prev_ = u->deferred;
 		u->deferred = d;
 	} else if (libc) {
-		libc->push((struct _pthread_cleanup_buffer *)d, d->fn, d->arg);
+		libc->push(buffer_of(d), d->fn, d->arg);
 		d->list_ = LIST_LIBCS;
 	}
 }
 
 void unwind_pop(struct coro *me, struct cogo_deferred *d)
 {
-	struct cogo_deferred **at;
-
 	if (d->list_ == LIST_LIBCS)
 		take_from_libcs(d);
 	if (d->list_ != LIST_OURS || !me)
 		return;
 	/* Above it are only those of blocks that were left by a jump, or that it
 	 * is ended before. */
-	for (struct unwind *u = me->unwind; u; u = u->outer)
-		for (at = &u->deferred; *at; at = &(*at)->prev_)
-			if (*at == d) {
-				*at = d->prev_;
+	for (struct unwind *u = me->unwind; u; u = u->outer) {
+		if (u->deferred == d) {
+			u->deferred = d->prev_;
+			return;
+		}
+		for (struct cogo_deferred *e = u->deferred; e; e = e->prev_)
+			if (e->prev_ == d) {
+				e->prev_ = d->prev_;
 				return;
 			}
+	}
 }
 
 /* ---- the walk ---- */

@@ -7,12 +7,12 @@ void *__libc_calloc(size_t n, size_t size);
 
 static atomic_bool refusing;
 
-void *malloc(size_t n)
+__attribute__((visibility("default"))) void *malloc(size_t n)
 {
 	return refusing ? NULL : __libc_malloc(n);
 }
 
-void *calloc(size_t n, size_t size)
+__attribute__((visibility("default"))) void *calloc(size_t n, size_t size)
 {
 	return refusing ? NULL : __libc_calloc(n, size);
 }

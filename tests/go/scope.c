@@ -476,10 +476,11 @@ static void make_beyond_the_systems_limit(void)
 	struct cogo_attr a = { .stack = 16 << 20 };
 	struct cogo_scope s = COGO_SCOPE;
 	static atomic_bool stop;
+	static atomic_int first;
 	int r, n = 0;
 
 	cogo_scope_begin(&s);
-	check_eq(cogo_scope_go(&s, NULL, add_one, &(atomic_int){ 0 }), 0);
+	check_eq(cogo_scope_go(&s, NULL, add_one, &first), 0);
 	check_eq(cogo_scope_wait(&s, COGO_FOREVER), 0);
 	check_eq(setrlimit(RLIMIT_AS, &lim), 0);
 	cogo_scope_limit(&s, 100000);

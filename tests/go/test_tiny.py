@@ -17,6 +17,7 @@ STANDARDS = {"c": ["gnu99", "gnu11", "gnu17"], "c++": ["gnu++11", "gnu++17", "gn
 
 def main():
     source, include, library = sys.argv[1:]
+    library = os.path.abspath(library)
     folder = os.path.dirname(library)
     tried = 0
     with tempfile.TemporaryDirectory() as temp:
