@@ -94,11 +94,16 @@ static bool on_stack_of(const struct unwind *u, const void *at)
 }
 
 /* Whether the frame that something lies in is behind us, when the walk is at a
- * frame of the base's stack that begins at `below`: on another stack, which the
- * walk has left, or deeper on this one. */
+ * frame of the base's stack that begins at `below`: deeper on this one, or on
+ * another, which the walk has left. A generator's walk has left none but a fault's;
+ * what lies elsewhere is its asker's. */
 static bool is_behind(const struct unwind *u, const void *at, uintptr_t below)
 {
-	return at && ((uintptr_t)at < below || !on_stack_of(u, at));
+	if (!at)
+		return false;
+	if (on_stack_of(u, at))
+		return (uintptr_t)at < below;
+	return !u->passes || contain_stack(self(), at);
 }
 
 /* ---- libc's own lists ----
