@@ -317,30 +317,32 @@ static int send(struct coro *c, int sig, const siginfo_t *info)
 HOOKED int pthread_kill(pthread_t thread, int sig)
 {
 	struct thread *t = thread_find(thread);
+	struct coro *c = thread_coro(thread);
 	siginfo_t info;
 
-	if (!t)
+	if (!c)
 		return thread_is_ours(thread) ? ESRCH
 					      : REAL(pthread_kill)(thread, sig);
 	if (sig < 0 || sig > 64)
 		return EINVAL;
-	if (atomic_load_explicit(&t->life, memory_order_acquire) == THREAD_ENDED)
+	if (t && atomic_load_explicit(&t->life, memory_order_acquire) ==
+			 THREAD_ENDED)
 		return 0;	/* as glibc: a thread not yet joined is there */
 	sent_by_us(&info, sig, SI_TKILL);
-	return send(t->coro, sig, &info);
+	return send(c, sig, &info);
 }
 
 HOOKED int pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
 {
-	struct thread *t = thread_find(thread);
+	struct coro *c = thread_coro(thread);
 	siginfo_t info;
 
-	if (!t)
+	if (!c)
 		return thread_is_ours(thread)
 			       ? ESRCH : REAL(pthread_sigqueue)(thread, sig, value);
 	sent_by_us(&info, sig, SI_QUEUE);
 	info.si_value = value;
-	return send(t->coro, sig, &info);
+	return send(c, sig, &info);
 }
 
 HOOKED int raise(int sig)

@@ -60,6 +60,16 @@ struct thread *thread_find(pthread_t handle)
 	return c ? c->thread : NULL;
 }
 
+struct coro *thread_coro(pthread_t handle)
+{
+	struct coro *c = coro_of_thread((uintptr_t)handle);
+
+	/* A coroutine's native object is there until nothing of the program's
+	 * will run on it. */
+	return c && (c->thread || (c->user && c->kind == CORO_KIND_CORO)) ? c
+									  : NULL;
+}
+
 bool thread_is_ours(pthread_t handle)
 {
 	return coro_of_thread((uintptr_t)handle) != NULL;
@@ -443,8 +453,8 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 	struct lot_bucket *b;
 	int r = 0;
 
-	if (!t)
-		return ESRCH;
+	if (!t)	/* what only cogo_join can wait for is like a detached thread */
+		return thread_coro(handle) ? EINVAL : ESRCH;
 	me = door_in();
 	if (!me)
 		return ENOMEM;
@@ -571,7 +581,7 @@ HOOKED int pthread_detach(pthread_t handle)
 	if (!ours(handle))
 		return REAL(pthread_detach)(handle);
 	if (!t)
-		return ESRCH;
+		return thread_coro(handle) ? EINVAL : ESRCH;
 	/* One that is being joined is its joiner's, as in glibc. */
 	if (atomic_load_explicit(&t->joiner, memory_order_acquire))
 		return 0;
@@ -602,21 +612,21 @@ HOOKED pthread_t pthread_self(void)
 
 HOOKED int pthread_getattr_np(pthread_t handle, pthread_attr_t *attr)
 {
-	struct thread *t = thread_find(handle);
-	struct coro *c;
+	struct coro *c = thread_coro(handle);
+	struct thread *t;
 	sigset_t mask;
 	char *low, *top;
 	int r;
 
 	if (!ours(handle))
 		return REAL(pthread_getattr_np)(handle, attr);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	c = t->coro;
 	r = pthread_attr_init(attr);
 	if (r)
 		return r;
-	if (t->own_stack) {
+	t = c->thread;
+	if (t && t->own_stack) {
 		low = c->stack_low;
 		top = low + c->stack.asked;
 	} else {
@@ -624,10 +634,10 @@ HOOKED int pthread_getattr_np(pthread_t handle, pthread_attr_t *attr)
 		top = c->stack_start;
 	}
 	pthread_attr_setstack(attr, low, (size_t)(top - low));
-	pthread_attr_setguardsize(attr, t->guard_size);
+	pthread_attr_setguardsize(attr, t ? t->guard_size : c->stack.guard);
 	pthread_attr_setdetachstate(
-		attr, atomic_load_explicit(&t->life, memory_order_relaxed) ==
-				      THREAD_DETACHED
+		attr, !t || atomic_load_explicit(&t->life, memory_order_relaxed) ==
+				    THREAD_DETACHED
 			      ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
 	memset(&mask, 0, sizeof(mask));
 	memcpy(&mask, &c->sigmask, sizeof(c->sigmask));
@@ -637,30 +647,30 @@ HOOKED int pthread_getattr_np(pthread_t handle, pthread_attr_t *attr)
 
 HOOKED int pthread_setname_np(pthread_t handle, const char *name)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 
 	if (!ours(handle))
 		return REAL(pthread_setname_np)(handle, name);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	if (strlen(name) >= sizeof(t->coro->name))
+	if (strlen(name) >= sizeof(c->name))
 		return ERANGE;
-	strcpy(t->coro->name, name);
+	strcpy(c->name, name);
 	return 0;
 }
 
 HOOKED int pthread_getname_np(pthread_t handle, char *buf, size_t size)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 
 	if (!ours(handle))
 		return REAL(pthread_getname_np)(handle, buf, size);
-	if (!t)
+	if (!c)
 		return ESRCH;
 	/* Whatever it is: room for the longest is wanted. */
-	if (size < sizeof(t->coro->name))
+	if (size < sizeof(c->name))
 		return ERANGE;
-	strcpy(buf, t->coro->name);
+	strcpy(buf, c->name);
 	return 0;
 }
 
@@ -681,14 +691,14 @@ static long apply_to_self(struct coro *me, long nr, long a, const void *b)
 
 HOOKED int pthread_getaffinity_np(pthread_t handle, size_t size, cpu_set_t *set)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 	long r;
 
 	if (!ours(handle))
 		return REAL(pthread_getaffinity_np)(handle, size, set);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	r = sys_call(SYS_sched_getaffinity, t->coro->bound ? t->coro->tid : 0,
+	r = sys_call(SYS_sched_getaffinity, c->bound ? c->tid : 0,
 		     size, set);
 	if (r < 0)
 		return (int)-r;
@@ -699,18 +709,18 @@ HOOKED int pthread_getaffinity_np(pthread_t handle, size_t size, cpu_set_t *set)
 HOOKED int pthread_setaffinity_np(pthread_t handle, size_t size,
 				  const cpu_set_t *set)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 	struct coro *me = self();
 
 	if (!ours(handle))
 		return REAL(pthread_setaffinity_np)(handle, size, set);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	if (t->coro == me)
+	if (c == me)
 		return (int)-apply_to_self(me, SYS_sched_setaffinity, (long)size,
 					   set);
-	if (t->coro->bound && t->coro->tid)
-		return (int)-sys_call(SYS_sched_setaffinity, t->coro->tid, size,
+	if (c->bound && c->tid)
+		return (int)-sys_call(SYS_sched_setaffinity, c->tid, size,
 				      set);
 	/* A wish about where to run, for one that runs on any worker. */
 	return 0;
@@ -719,41 +729,41 @@ HOOKED int pthread_setaffinity_np(pthread_t handle, size_t size,
 HOOKED int pthread_getschedparam(pthread_t handle, int *policy,
 				 struct sched_param *param)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 	long r;
 
 	if (!ours(handle))
 		return REAL(pthread_getschedparam)(handle, policy, param);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	if (!t->coro->bound || !t->coro->tid) {
+	if (!c->bound || !c->tid) {
 		*policy = SCHED_OTHER;
 		param->sched_priority = 0;
 		return 0;
 	}
-	r = sys_call(SYS_sched_getscheduler, t->coro->tid);
+	r = sys_call(SYS_sched_getscheduler, c->tid);
 	if (r < 0)
 		return (int)-r;
 	*policy = (int)r;
-	return (int)-sys_call(SYS_sched_getparam, t->coro->tid, param);
+	return (int)-sys_call(SYS_sched_getparam, c->tid, param);
 }
 
 HOOKED int pthread_setschedparam(pthread_t handle, int policy,
 				 const struct sched_param *param)
 {
-	struct thread *t = thread_find(handle);
+	struct coro *c = thread_coro(handle);
 	struct coro *me = self();
 
 	if (!ours(handle))
 		return REAL(pthread_setschedparam)(handle, policy, param);
-	if (!t)
+	if (!c)
 		return ESRCH;
-	if (policy == SCHED_OTHER && !t->coro->bound)
+	if (policy == SCHED_OTHER && !c->bound)
 		return param->sched_priority == 0 ? 0 : EINVAL;
-	if (t->coro->bound && t->coro->tid)
-		return (int)-sys_call(SYS_sched_setscheduler, t->coro->tid, policy,
+	if (c->bound && c->tid)
+		return (int)-sys_call(SYS_sched_setscheduler, c->tid, policy,
 				      param);
-	if (t->coro == me)
+	if (c == me)
 		return (int)-apply_to_self(me, SYS_sched_setscheduler, policy,
 					   param);
 	return EPERM;

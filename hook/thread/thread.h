@@ -29,6 +29,9 @@ struct thread {
 /* The descriptor of a coroutine's pthread_t; NULL for kernel threads, and for
  * handles of ours that are no longer good, which thread_is_ours tells. */
 struct thread *thread_find(pthread_t handle);
+/* The coroutine that a pthread_t names, a thread's or one of the native API, which
+ * has no descriptor; NULL for kernel threads and for handles no longer good. */
+struct coro *thread_coro(pthread_t handle);
 bool thread_is_ours(pthread_t handle);
 
 /* The destructors of pthread keys, in pthread's rounds; then no value is left. */
