@@ -24,6 +24,7 @@
 #include "fault/signal.h"
 #include "fault/unwind.h"
 #include "go.h"
+#include "hook/call.h"
 #include "hook/gate.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
@@ -532,10 +533,15 @@ static bool ours(pthread_t handle)
 	return thread_is_ours(handle);
 }
 
+/* A kernel thread of the program's is waited for as libc does it: in libc. Where
+ * threads become coroutines few are left that are not; in a program that is linked
+ * with us pthread_create makes nothing else. */
+
 HOOKED int pthread_join(pthread_t handle, void **result)
 {
 	return ours(handle) ? join(handle, result, COGO_FOREVER, true)
-			    : REAL(pthread_join)(handle, result);
+			    : CALL_AWAY(WHY_JOIN,
+					REAL(pthread_join)(handle, result));
 }
 
 HOOKED int pthread_tryjoin_np(pthread_t handle, void **result)
@@ -551,7 +557,8 @@ HOOKED int pthread_clockjoin_np(pthread_t handle, void **result, clockid_t clock
 	struct timespec now;
 
 	if (!ours(handle))
-		return REAL(pthread_clockjoin_np)(handle, result, clock, abstime);
+		return CALL_AWAY(WHY_JOIN, REAL(pthread_clockjoin_np)(
+					   handle, result, clock, abstime));
 	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
 		return EINVAL;
 	if (abstime) {
@@ -569,7 +576,8 @@ HOOKED int pthread_timedjoin_np(pthread_t handle, void **result,
 {
 	return ours(handle) ? pthread_clockjoin_np(handle, result, CLOCK_REALTIME,
 						   abstime)
-			    : REAL(pthread_timedjoin_np)(handle, result, abstime);
+			    : CALL_AWAY(WHY_JOIN, REAL(pthread_timedjoin_np)(
+						  handle, result, abstime));
 }
 
 HOOKED int pthread_detach(pthread_t handle)
@@ -655,7 +663,10 @@ HOOKED int pthread_setname_np(pthread_t handle, const char *name)
 		return ESRCH;
 	if (strlen(name) >= sizeof(c->name))
 		return ERANGE;
-	strcpy(c->name, name);
+	if (c == self())
+		go_set_name(c, name);
+	else
+		strcpy(c->name, name);
 	return 0;
 }
 
