@@ -45,6 +45,12 @@ lib:criterion|libcriterion-dev|criterion (from its own site)|criterion (AUR)
 lib:libunwind|libunwind-dev|libunwind-devel|libunwind
 lib:libffi|libffi-dev|libffi-devel|libffi
 cmd:tinyproxy|tinyproxy-bin|tinyproxy|tinyproxy
+lib:libpq|libpq-dev|libpq-devel|postgresql-libs
+lib:libmariadb|libmariadb-dev|mariadb-connector-c-devel|mariadb-libs
+lib:sqlite3|libsqlite3-dev|sqlite-devel|sqlite
+lib:hiredis|libhiredis-dev|hiredis-devel|hiredis
+lib:libcurl|libcurl4-openssl-dev|libcurl-devel|curl
+lib:openssl|libssl-dev|openssl-devel|openssl
 '
 
 is_there() {
@@ -122,6 +128,14 @@ END
 	[ -z "$packages" ] ||
 		die "$packages are installed and yet not found; is something" \
 			"else first in PATH or PKG_CONFIG_PATH?"
+}
+
+# want PROBE...: the same for what is not needed: without it some tests are
+# skipped, and say so.
+want() {
+	for probe; do
+		(need "$probe") || say "going on without $probe"
+	done
 }
 
 # `sudo tools/demo` builds as root in the user's checkout; what it made is

@@ -35,8 +35,8 @@ void crowd_begin(void (*member)(int));
  * here as often as the others. */
 void crowd_meet(void);
 
-/* Main's, when all wait in the library and cannot go on: counts kernel threads. The
- * clocks start. */
+/* Main's, when all wait in the library and cannot go on: counts kernel threads, and
+ * those of them that wait there as well. The clocks start. */
 void crowd_in_flight(void);
 
 /* A member's: another question has had its answer. */
