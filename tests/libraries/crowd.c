@@ -181,10 +181,11 @@ void crowd_meet(void)
 
 void crowd_in_flight(void)
 {
-	/* One that has just been looked at may be on its way in or out. */
+	/* One that is looked at may be on its way in or out. Threads do wait in
+	 * the library, and show that they would be seen. */
 	for (int i = 0; i < LOOKS; i++) {
 		in_flight = kernel_threads(&elsewhere);
-		if (!elsewhere || crowd.threads)
+		if (crowd.threads ? elsewhere >= crowd.members / 2 : !elsewhere)
 			break;
 		crowd_moment();
 	}

@@ -34,7 +34,7 @@ static _Atomic int greeted, resumed;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
 static bool open_;
-static _Atomic int at_gate;
+static _Atomic int at_gate, asking;
 
 static void sure(bool true_, const char *what)
 {
@@ -233,6 +233,7 @@ static void part(SSL *s)
 
 static void greet(SSL *s, char *p)
 {
+	asking++;
 	check(get(s, p) == 5 && !memcmp(p, "hello", 5), "the greeting");
 	greeted++;
 	crowd_trips(1);
@@ -307,7 +308,7 @@ int main(int argc, char **argv)
 	else
 		cogo_go(&accepter, NULL, accept_all, (void *)(intptr_t)listener);
 	crowd_begin(member);
-	while (at_gate != crowd.members)
+	while (at_gate != crowd.members || asking != crowd.members)
 		crowd_moment();
 	crowd_in_flight();
 	pthread_mutex_lock(&lock);
