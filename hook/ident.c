@@ -17,6 +17,7 @@
 #include "hook/ident.h"
 #include "arch/tp.h"
 #include "base/sys.h"
+#include "go.h"
 #include "hook/fork.h"
 #include "hook/gate.h"
 #include "hook/real.h"
@@ -437,8 +438,7 @@ static bool of_the_thread(int option)
 /* The kernel thread's own name is seen in /proc, so a bound one gets it too. */
 static void set_name(struct coro *me, const char *name)
 {
-	memset(me->name, 0, sizeof(me->name));
-	strncpy(me->name, name, sizeof(me->name) - 1);
+	go_set_name(me, name);
 	if (me->bound)
 		sys_call(SYS_prctl, PR_SET_NAME, me->name, 0, 0, 0);
 }

@@ -52,10 +52,14 @@ long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	}
 }
 
+static bool io_timed(int fd, const struct io_op *op)
+{
+	return op->timeouts && fdtab_timeout(fd, op->dir) != COGO_FOREVER;
+}
+
 long io_block(struct coro *me, int fd, const struct io_op *op, const void *arg)
 {
 	struct io_call c = op->block(fd, arg);
-	bool timed = op->timeouts && fdtab_timeout(fd, op->dir) != COGO_FOREVER;
 	long r;
 
 	do {
@@ -63,7 +67,10 @@ long io_block(struct coro *me, int fd, const struct io_op *op, const void *arg)
 		block_enter(me, op->why);
 		r = gate_call(me, c.nr, c.args);
 		block_exit(me);
-	} while (r == -EINTR && (r = gate_interrupted(me, !timed)) == 0);
+		/* The kernel is asked for a timeout only where it counts: most
+		 * that come here are files, of which it has to say no. */
+	} while (r == -EINTR &&
+		 (r = gate_interrupted(me, !io_timed(fd, op))) == 0);
 	return r;
 }
 

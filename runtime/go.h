@@ -35,6 +35,9 @@ void go_unref(struct coro *c);
  * have run. */
 _Noreturn void go_exit(void);
 
+/* Names the caller, and its handle if it has one; the first 15 bytes are kept. */
+void go_set_name(struct coro *me, const char *name);
+
 /* Nothing of the program's will run on the caller any more but destructors: these
  * run, and whoever waits for its end as a handle of the native API learns that it
  * has come. Outside the runtime. u: its outermost base, which has been ended; what

@@ -46,6 +46,12 @@ lib:libunwind|libunwind-dev|libunwind-devel|libunwind
 lib:libffi|libffi-dev|libffi-devel|libffi
 cmd:groff|groff-base|groff-base|groff
 cmd:tinyproxy|tinyproxy-bin|tinyproxy|tinyproxy
+lib:libpq|libpq-dev|libpq-devel|postgresql-libs
+lib:libmariadb|libmariadb-dev|mariadb-connector-c-devel|mariadb-libs
+lib:sqlite3|libsqlite3-dev|sqlite-devel|sqlite
+lib:hiredis|libhiredis-dev|hiredis-devel|hiredis
+lib:libcurl|libcurl4-openssl-dev|libcurl-devel|curl
+lib:openssl|libssl-dev|openssl-devel|openssl
 '
 
 is_there() {
@@ -145,6 +151,14 @@ want_foreign() {
 	fi
 	say "$* are not to be had here: what needs them is skipped"
 	return 1
+}
+
+# want PROBE...: the same for what is not needed: without it some tests are
+# skipped, and say so.
+want() {
+	for probe; do
+		(need "$probe") || say "going on without $probe"
+	done
 }
 
 # `sudo tools/demo` builds as root in the user's checkout; what it made is

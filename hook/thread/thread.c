@@ -24,6 +24,7 @@
 #include "fault/signal.h"
 #include "fault/unwind.h"
 #include "go.h"
+#include "hook/call.h"
 #include "hook/gate.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
@@ -485,8 +486,8 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 	struct lot_bucket *b;
 	int r = 0;
 
-	if (!t)
-		return ESRCH;
+	if (!t)	/* what only cogo_join can wait for is like a detached thread */
+		return thread_coro(handle) ? EINVAL : ESRCH;
 	me = door_in();
 	if (!me)
 		return ENOMEM;
@@ -564,10 +565,15 @@ static bool ours(pthread_t handle)
 	return thread_is_ours(handle);
 }
 
+/* A kernel thread of the program's is waited for as libc does it: in libc. Where
+ * threads become coroutines few are left that are not; in a program that is linked
+ * with us pthread_create makes nothing else. */
+
 HOOKED int pthread_join(pthread_t handle, void **result)
 {
 	return ours(handle) ? join(handle, result, COGO_FOREVER, true)
-			    : REAL(pthread_join)(handle, result);
+			    : CALL_AWAY(WHY_JOIN,
+					REAL(pthread_join)(handle, result));
 }
 
 HOOKED int pthread_tryjoin_np(pthread_t handle, void **result)
@@ -583,7 +589,8 @@ HOOKED int pthread_clockjoin_np(pthread_t handle, void **result, clockid_t clock
 	struct timespec now;
 
 	if (!ours(handle))
-		return REAL(pthread_clockjoin_np)(handle, result, clock, abstime);
+		return CALL_AWAY(WHY_JOIN, REAL(pthread_clockjoin_np)(
+					   handle, result, clock, abstime));
 	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
 		return EINVAL;
 	if (abstime) {
@@ -601,7 +608,8 @@ HOOKED int pthread_timedjoin_np(pthread_t handle, void **result,
 {
 	return ours(handle) ? pthread_clockjoin_np(handle, result, CLOCK_REALTIME,
 						   abstime)
-			    : REAL(pthread_timedjoin_np)(handle, result, abstime);
+			    : CALL_AWAY(WHY_JOIN, REAL(pthread_timedjoin_np)(
+						  handle, result, abstime));
 }
 
 HOOKED int pthread_detach(pthread_t handle)
@@ -613,7 +621,7 @@ HOOKED int pthread_detach(pthread_t handle)
 	if (!ours(handle))
 		return REAL(pthread_detach)(handle);
 	if (!t)
-		return ESRCH;
+		return thread_coro(handle) ? EINVAL : ESRCH;
 	/* One that is being joined is its joiner's, as in glibc. */
 	if (atomic_load_explicit(&t->joiner, memory_order_acquire))
 		return 0;
@@ -687,7 +695,10 @@ HOOKED int pthread_setname_np(pthread_t handle, const char *name)
 		return ESRCH;
 	if (strlen(name) >= sizeof(c->name))
 		return ERANGE;
-	strcpy(c->name, name);
+	if (c == self())
+		go_set_name(c, name);
+	else
+		strcpy(c->name, name);
 	return 0;
 }
 

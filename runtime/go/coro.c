@@ -366,16 +366,22 @@ const char *cogo_name(const struct cogo_coro *c)
 	return c->name;
 }
 
+void go_set_name(struct coro *me, const char *name)
+{
+	struct cogo_coro *n = me->user;
+
+	memset(me->name, 0, sizeof(me->name));
+	strncpy(me->name, name, sizeof(me->name) - 1);
+	if (n)
+		memcpy(n->name, me->name, sizeof(n->name));
+}
+
 void cogo_set_name(const char *name)
 {
 	struct coro *me = self_or_adopt();
-	struct cogo_coro *n = me ? native_of(me) : NULL;
 
-	if (!n)
-		return;
-	memset(me->name, 0, sizeof(me->name));
-	strncpy(me->name, name, sizeof(me->name) - 1);
-	memcpy(n->name, me->name, sizeof(n->name));
+	if (me && native_of(me))
+		go_set_name(me, name);
 }
 
 enum cogo_state cogo_state(struct cogo_coro *c)

@@ -606,16 +606,16 @@ void report_at_exit(void)
 
 	/* A child that was forked and never made a thread, or a vfork's that
 	 * runs in our memory, has nothing to tell: its parent will. */
-	if (!conf.stats || conf.disable || !conf.run ||
+	if (!conf.stats || conf.disable ||
 	    (pid != rep.loaded && pid != rep.process))
 		return;
 	if (atomic_exchange_explicit(&rep.summed_up, true, memory_order_relaxed))
 		return;
 	/* One that somebody else started, a shell's commands say, is heard of
-	 * if it had threads. */
+	 * if it had threads; one that is linked with us, if it made coroutines. */
 	if (coro_made())
 		sum_up();
-	else if (pid == conf.process)
+	else if (conf.run && pid == conf.process)
 		report("cogo: %s, process %d, made no threads\n",
 		       program_invocation_short_name, pid);
 }

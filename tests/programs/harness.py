@@ -152,6 +152,7 @@ class Run:
             )
         process = Process(self, popen.pid, name, out, err)
         process.stdin = popen.stdin
+        process.dumps = self.dumps and not bare
         popen.returncode = 0  # we reap it, not subprocess
         self.processes.append(process)
         return process
@@ -181,6 +182,7 @@ class Run:
 
         wait_for(ours, f"{name} (pid {pid}) to be left by its parent", 10)
         process = Process(self, pid, name)
+        process.dumps = self.dumps
         self.processes.append(process)
         return process
 
@@ -328,18 +330,18 @@ def place(error):
     return f" (line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
 
 
-def differences(bare, cogo):
+def differences(bare, cogo, modes):
     for key in sorted(set(bare) | set(cogo), key=str):
         a, b = bare.get(key), cogo.get(key)
         if a == b:
             continue
         if isinstance(a, (set, frozenset)) and isinstance(b, (set, frozenset)):
-            yield f"{key}: only bare {short(sorted(a - b), 3000)}, " f"only under cogo-run {short(sorted(b - a), 3000)}"
+            yield f"{key}: only {modes[0]} {short(sorted(a - b), 3000)}, " f"only {modes[1]} {short(sorted(b - a), 3000)}"
         else:
-            yield f"{key}: bare {short(a, 2000)}, " f"under cogo-run {short(b, 2000)}"
+            yield f"{key}: {modes[0]} {short(a, 2000)}, " f"{modes[1]} {short(b, 2000)}"
 
 
-def one_test(body, limit):
+def one_test(body, limit, modes):
     base = tempfile.mkdtemp(prefix="cogo-test-")
     os.chmod(base, 0o755)  # servers drop to a user of their own
     try:
@@ -347,17 +349,17 @@ def one_test(body, limit):
         for folder in folders:
             os.mkdir(folder)
         bare, wanted, why = one_mode(body, limit, False, folders[0])
-        times = f"{bare.seconds:.1f} s bare"
+        times = f"{bare.seconds:.1f} s {modes[0]}"
         if why:
-            return False, times + " (and it fails bare)"
+            return False, times + f" (and it fails {modes[0]})"
         cogo, seen, why = one_mode(body, limit, True, folders[1], bare)
-        times += f", {cogo.seconds:.1f} s under cogo-run"
+        times += f", {cogo.seconds:.1f} s {modes[1]}"
         if why:
             return False, times
         for name, kinds in bare.growth.items():
             if kinds:
                 print(f"    after the {name} the bare program keeps {kinds}")
-        unlike = list(differences(wanted or {}, seen or {}))
+        unlike = list(differences(wanted or {}, seen or {}, modes))
         for line in unlike:
             print(f"=== {body.__name__}: {line}")
         return not unlike, times
@@ -368,14 +370,15 @@ def one_test(body, limit):
             shutil.rmtree(base, ignore_errors=True)
 
 
-def main():
-    """Runs the registered tests, or those whose names contain an argument."""
+def main(modes=("bare", "under cogo-run")):
+    """Runs the registered tests, or those whose names contain an argument.
+    modes: what to call the first run of each, and the second."""
     wanted = sys.argv[1:]
     chosen = [
         t for t in tests if not wanted or any(w in t[0].__name__ for w in wanted)
     ]
     check(chosen, "no test is named like that")
-    if not RUNNER:
+    if not RUNNER and modes[1] == "under cogo-run":
         print("COGO_RUN_BIN is not set: bare against bare")
     # Orphans come to us, so that nothing escapes the count.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
@@ -394,7 +397,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     failed = 0
     for body, limit in chosen:
-        true, times = one_test(body, limit)
+        true, times = one_test(body, limit, modes)
         sentence = body.__name__.replace("_", " ")
         print(f"{'ok' if true else 'NOT OK'} - {sentence} ({times})", flush=True)
         failed += not true

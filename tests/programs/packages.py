@@ -2,6 +2,7 @@
 """Debian packages: what a test needs is installed, or the test is skipped."""
 
 import fcntl
+import glob
 import os
 import shutil
 import subprocess
@@ -61,7 +62,9 @@ def need(**programs):
 
 
 def which(program):
-    return shutil.which(program, path=PATH)
+    # PostgreSQL's lie in a folder for each version.
+    own = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    return shutil.which(program, path=":".join([PATH, *own]))
 
 
 def skip(why):

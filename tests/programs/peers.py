@@ -44,7 +44,7 @@ class Peers:
         self.thread.join(10)
         self.loop.close()
 
-    def serve(self, talk, tls=None):
+    def serve(self, talk, tls=None, host="127.0.0.1"):
         """Starts a server that runs talk(reader, writer) for each client;
         returns its port."""
 
@@ -59,7 +59,7 @@ class Peers:
 
         async def begin():
             return await asyncio.start_server(
-                guarded, "127.0.0.1", 0, backlog=4096, ssl=tls
+                guarded, host, 0, backlog=4096, ssl=tls
             )
 
         server = asyncio.run_coroutine_threadsafe(begin(), self.loop).result(10)

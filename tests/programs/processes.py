@@ -51,6 +51,7 @@ class Process:
         self.run, self.pid, self.name = run, pid, name
         self.out_path, self.err_path = out, err
         self.status = None
+        self.dumps = False  # it answers DUMP with its coroutines
         self.handle = os.pidfd_open(pid)
 
     def alive(self):
@@ -162,7 +163,7 @@ class Process:
             print("\n".join(self.where()))
             if os.environ.get("COGO_TEST_GDB"):
                 backtrace("-p", str(self.pid))
-            if self.run.dumps:
+            if self.dumps:
                 self.dump()
         for title, text in (("output", self.out()), ("errors", self.err())):
             if "\0" in text or text.count("\ufffd") > 9:
