@@ -144,6 +144,8 @@ COGO_API int cogo_timer_stop(struct cogo_chan *timer);
 
 #define cogo_close(c) cogo_chan_close(cogo_raw(c))
 #define cogo_free(c)  cogo_chan_free(cogo_raw(c))
+/* cogo_chan_ref, of the same type. */
+#define cogo_share(c) ((__typeof__(c))cogo_chan_ref(cogo_raw(c)))
 
 /* cogo_send of a value, which is converted as if assigned. */
 #define cogo_put_until(c, value, deadline)                                     \
