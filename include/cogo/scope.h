@@ -103,7 +103,9 @@ struct cogo_scope_block {
 	int *result;
 	int done;
 };
-COGO_API struct cogo_scope *cogo_scope_block_begin(struct cogo_scope_block *b);
+/* Never NULL, so that a compiler knows that the block is run. */
+COGO_API struct cogo_scope *cogo_scope_block_begin(struct cogo_scope_block *b)
+	__attribute__((returns_nonnull));
 COGO_API void cogo_scope_block_end(struct cogo_scope_block *b);
 
 #ifdef __cplusplus

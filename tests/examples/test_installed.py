@@ -53,7 +53,7 @@ class Installed(unittest.TestCase):
         for name in names:
             with self.subTest(name):
                 for compiler in filter(shutil.which, COMPILERS):
-                    self.build(name, compiler, '-Wall', '-Wextra')
+                    self.build(name, compiler, '-O2', '-Wall', '-Wextra')
 
     def test_what_was_built_runs(self):
         self.build('sieve', 'cc')
