@@ -86,7 +86,11 @@ int main(int argc, char **argv)
 			if (entry->fts_info != FTS_F)
 				continue;
 			*last = file_new(entry->fts_path);
-			cogo_scope_go(s, NULL, sum, *last);
+			r = cogo_scope_go(s, NULL, sum, *last);
+			if (r) {
+				cogo_scope_cancel(s, -r);
+				break;
+			}
 			last = &(*last)->next;
 		}
 	}

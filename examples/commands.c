@@ -45,11 +45,13 @@ int main(int argc, char **argv)
 	cogo_scope (s, &r) {
 		for (int i = 1; i < argc; i++) {
 			c[i].text = argv[i];
-			cogo_scope_go(s, NULL, run, &c[i]);
+			r = cogo_scope_go(s, NULL, run, &c[i]);
+			if (r)
+				cogo_scope_cancel(s, -r);
 		}
 	}
 	if (r)
-		error(1, -r, "popen");
+		error(1, -r, "cannot start");
 	for (int i = 1; i < argc; i++) {
 		printf("$ %s\n%s", c[i].text, c[i].said);
 		if (WIFEXITED(c[i].status) && WEXITSTATUS(c[i].status))

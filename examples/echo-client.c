@@ -6,7 +6,8 @@
  *	./echo-client PORT [CONNECTIONS [MESSAGES]]
  *
  * The scope tells how it went: the first connection that fails ends the others,
- * and its error is the scope's result. */
+ * and its error is the scope's result. One that cannot even be started is told to the
+ * scope by canceling it, for that reason. */
 #include <arpa/inet.h>
 #include <cogo.h>
 #include <errno.h>
@@ -68,8 +69,13 @@ int main(int argc, char **argv)
 		messages = atoi(argv[3]);
 
 	cogo_scope (s, &r) {
-		for (int i = 0; i < connections; i++)
-			cogo_scope_go(s, NULL, client, (void *)(intptr_t)i);
+		for (int i = 0; i < connections; i++) {
+			r = cogo_scope_go(s, NULL, client, (void *)(intptr_t)i);
+			if (r) {
+				cogo_scope_cancel(s, -r);
+				break;
+			}
+		}
 	}
 	printf("%d connections: %ld of %ld messages came back in %.2f s\n",
 	       connections, came_back, (long)connections * messages,

@@ -87,15 +87,17 @@ int main(int argc, char **argv)
 	items numbers = cogo_make(struct item, 100);
 	items found = cogo_make(struct item, 100);
 	items longest = cogo_make(struct item, 0);
+	struct stage first = { ctx, NULL, numbers };
+	struct stage second = { ctx, numbers, found };
+	struct stage third = { ctx, found, longest };
 
-	/* What the stages use is there until the scope has ended. */
+	/* What the stages use stands before the block, and so is there until all
+	 * of them have ended. */
 	cogo_scope (s, &r) {
-		cogo_scope_go(s, NULL, count,
-			      &(struct stage){ ctx, NULL, numbers });
-		cogo_scope_go(s, NULL, find_steps,
-			      &(struct stage){ ctx, numbers, found });
-		cogo_scope_go(s, NULL, records,
-			      &(struct stage){ ctx, found, longest });
+		if (cogo_scope_go(s, NULL, count, &first) ||
+		    cogo_scope_go(s, NULL, find_steps, &second) ||
+		    cogo_scope_go(s, NULL, records, &third))
+			error(1, 0, "cannot start");
 		cogo_each (longest, x) {
 			printf("%8ld: %d steps\n", x.number, x.steps);
 			if (--wanted <= 0)

@@ -5,7 +5,7 @@
  *	./quicksort [COUNT]
  *
  * Each half is sorted beside the other one. A scope's children have ended when its
- * block is left, so they may use what is on the stack of who made them. Small
+ * block has been left, so they may use what stands on the stack before it. Small
  * pieces are sorted on the spot: a coroutine costs about what sorting a few dozen
  * numbers costs. */
 #include <cogo.h>
@@ -53,16 +53,14 @@ static int *split(struct piece p)
 
 static int sort(void *arg)
 {
-	struct piece p = *(struct piece *)arg;
+	struct piece p = *(struct piece *)arg, left = p, right = p;
 
 	if (p.to - p.from < SMALL) {
 		qsort(p.from, (size_t)(p.to - p.from), sizeof(int), compare);
 		return 0;
 	}
+	left.to = right.from = split(p);
 	cogo_scope (s, NULL) {
-		int *middle = split(p);
-		struct piece left = { p.from, middle }, right = { middle, p.to };
-
 		/* No room for one more? Then we do that half as well. */
 		if (cogo_scope_go(s, NULL, sort, &left))
 			sort(&left);
