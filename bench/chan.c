@@ -12,7 +12,7 @@
 #include "base/conf.h"
 #include "base/sys.h"
 #include "boot.h"
-#include "cogo/chan.h"
+#include "cogo/select.h"
 #include "coro/self.h"
 #include "fault/door.h"
 #include "go.h"
@@ -46,6 +46,42 @@ static void call(void *arg)
 	for (int i = 0; i < TRIPS; i++) {
 		cogo_send(a, &x, COGO_FOREVER);
 		cogo_recv(b, &x, COGO_FOREVER);
+	}
+	cogo_chan_close(a);
+	running--;
+}
+
+static struct cogo_chan *never;
+
+static int recv_by_select(struct cogo_chan *ch, uint64_t *ret_x)
+{
+	struct cogo_case cases[2] = {
+		{ .kind = COGO_CASE_RECV, .chan = ch, .ret_item = ret_x },
+		{ .kind = COGO_CASE_RECV, .chan = never },
+	};
+
+	cogo_select(cases, 2, COGO_FOREVER);
+	return cases[0].result;
+}
+
+static void select_echo(void *arg)
+{
+	uint64_t x;
+
+	(void)arg;
+	while (recv_by_select(a, &x) == 0)
+		cogo_send(b, &x, COGO_FOREVER);
+	running--;
+}
+
+static void select_call(void *arg)
+{
+	uint64_t x = 1;
+
+	(void)arg;
+	for (int i = 0; i < TRIPS; i++) {
+		cogo_send(a, &x, COGO_FOREVER);
+		recv_by_select(b, &x);
 	}
 	cogo_chan_close(a);
 	running--;
@@ -163,8 +199,10 @@ int main(int argc, char **argv)
 	conf.workers = argc > 1 ? atoi(argv[1]) : 1;
 	if (!coro_adopt(CORO_KIND_THREAD) || boot_start())
 		abort();
+	never = cogo_chan_new(8, 0);
 	printf("%d workers, median of %d\n", conf.workers, rounds);
 	measure("ping-pong", rounds, 0, 1, echo, call, TRIPS);
+	measure("select", rounds, 0, 1, select_echo, select_call, TRIPS);
 	measure("alone", rounds, 128, 1, alone, NULL, ITEMS);
 	measure("MPMC", rounds, 128, SIDES, sender, receiver, ITEMS);
 	return 0;

@@ -94,13 +94,6 @@ int poller_start(void)
 	return r;
 }
 
-void poller_stop(void)
-{
-	if (started)
-		ops->close();
-	started = false;
-}
-
 bool poller_started(void)
 {
 	return started;
@@ -377,10 +370,11 @@ static void close_private(const struct pollable *chunk, int first)
 			sys_call(SYS_close, first + k);
 }
 
-void poller_fork_child(void)
+/* Every registration was the provider's that is closed now, or the parent's. */
+static void forget_all(void)
 {
-	/* Every registration was the parent's, and nobody waits: all of it goes
-	 * as a whole, unwritten, since a written page would be copied first. */
+	/* As a whole, unwritten, since after a fork a written page would be
+	 * copied first. */
 	for (int i = 0; i < CHUNKS; i++) {
 		struct pollable *chunk = atomic_load_explicit(
 			&chunks[i], memory_order_relaxed);
@@ -391,9 +385,18 @@ void poller_fork_child(void)
 		atomic_store_explicit(&chunks[i], NULL, memory_order_relaxed);
 		sys_unmap(chunk, CHUNK * sizeof(*chunk));
 	}
-	/* The parent shares our epoll instance: closing it here takes nothing
-	 * from it. */
+}
+
+void poller_stop(void)
+{
+	/* A parent shares our epoll instance: closing it takes nothing from it. */
+	forget_all();
 	if (started)
 		ops->close();
 	started = false;
+}
+
+void poller_fork_child(void)
+{
+	poller_stop();
 }

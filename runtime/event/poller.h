@@ -36,6 +36,7 @@ extern const struct poller_ops poller_epoll;
 
 void poller_use(const struct poller_ops *ops);
 int poller_start(void);
+/* Nobody waits, and all registrations are forgotten. */
 void poller_stop(void);
 
 /* One wait of one coroutine for one descriptor; lives on its stack. */

@@ -379,6 +379,9 @@ static void *begin_kernel(void *arg)
 	return NULL;
 }
 
+/* As cancel_request does, but for the signal to one that runs: that sees it at its
+ * next call anyway, and to ThreadSanitizer a handler in the middle of a switch is
+ * the wrong coroutine's. */
 static void disturb(struct me *me)
 {
 	struct coro *c = who[chance(me, ALL)], *here = self();
@@ -386,9 +389,11 @@ static void disturb(struct me *me)
 	if (!c)
 		return;
 	door_enter(here);
-	if (chance(me, 2))
-		cancel_request(c);
-	else if (wait_claim_any(c, WAIT_INTERRUPTED))
+	if (chance(me, 2)) {
+		atomic_fetch_or(&c->cancel, (uint32_t)CANCEL_WANTED);
+		atomic_store(&c->interrupt, 1);
+	}
+	if (wait_claim_any(c, WAIT_INTERRUPTED))
 		ready(c);
 	door_leave(here);
 }
