@@ -8,7 +8,9 @@
 #include "hook/thread/cancel.h"
 #include "hook/thread/thread.h"
 #include "mem/slab.h"
+#include "runtime/call.h"	/* hook/ has one of that name */
 #include <assert.h>
+#include <dlfcn.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <pthread.h>
@@ -104,6 +106,7 @@ __attribute__((constructor)) static void come_to_life(void)
 	lent.thread_exit = REAL(pthread_exit);
 	lent.abort = REAL(abort);
 	boot_use(&lent);
+	call_use(REAL(dlopen));
 	cancel_load();
 	boot_load();
 	gate_load();

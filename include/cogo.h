@@ -3,24 +3,29 @@
  * line, and to be linked with -lcogo (pkg-config cogo).
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
+ *	cogo/call.h	… that call any function; function pointers that make them
  *	cogo/chan.h	channels, timers and tickers
  *	cogo/select.h	waiting for several things, and doing one of them
  *	cogo/context.h	deadlines, cancellation and values that are passed down
  *	cogo/cq.h	completion queues
  *	cogo/scope.h	coroutines that do not outlive the block they are made in
+ *	cogo/sync.h	locks, conditions, counts: waiting for one another
  *	cogo/time.h	moments and spans
  *
  * Threads of a program that nobody has changed become coroutines by cogo-run, with
- * nothing to include; what is here leaves pthread_create alone. */
+ * nothing to include; what is here leaves pthread_create alone. For C++ there is
+ * cogo.hpp, which includes this. */
 #ifndef COGO_H
 #define COGO_H
 
+#include "cogo/call.h"
 #include "cogo/chan.h"
 #include "cogo/context.h"
 #include "cogo/cq.h"
 #include "cogo/go.h"
 #include "cogo/scope.h"
 #include "cogo/select.h"
+#include "cogo/sync.h"
 #include "cogo/time.h"
 
 #ifdef __cplusplus

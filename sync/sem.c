@@ -62,13 +62,17 @@ int sem_take(struct sem *s, cogo_time deadline)
 	}
 }
 
-void sem_wake(const struct sem *s)
+void sem_wake_many(const struct sem *s, uint32_t n)
 {
 	struct coro_list woken = { 0 };
 	struct lot_bucket *b = lot_lock(s);
 
-	lot_claim(b, s, 1, 1, &woken);
+	lot_claim(b, s, 1, (int)n, &woken);
 	lot_unlock(b);
-	if (woken.n)
-		ready(woken.head);
+	ready_all(&woken);
+}
+
+void sem_wake(const struct sem *s)
+{
+	sem_wake_many(s, 1);
 }

@@ -59,8 +59,21 @@ static inline int sem_give(struct sem *s)
 	return w >= SEM_WAITER;
 }
 
-/* Wakes one who waits. Only the address is used. Inside the runtime, or on a
- * thread that never was there and takes no signals meanwhile. */
+/* The same of n tokens, or none of them. */
+static inline int sem_give_many(struct sem *s, uint32_t n)
+{
+	uint64_t w = sem_look(s);
+
+	do {
+		if (n > SEM_MOST - (w & SEM_VALUE))
+			return -EOVERFLOW;
+	} while (!sem_swap(s, &w, w + n));
+	return w >= SEM_WAITER;
+}
+
+/* Wakes one who waits, or up to n. Only the address is used. Inside the runtime,
+ * or on a thread that never was there and takes no signals meanwhile. */
 void sem_wake(const struct sem *s);
+void sem_wake_many(const struct sem *s, uint32_t n);
 
 #endif

@@ -76,7 +76,7 @@ COGO_API int cogo_yield(void);
 
 /* Ends the coroutine that calls, from any depth: its cleanups run, and it counts
  * as having returned. An ordinary thread ends as by pthread_exit. */
-COGO_API _Noreturn void cogo_exit(void);
+COGO_API void cogo_exit(void) __attribute__((noreturn));
 
 /* References */
 
@@ -204,8 +204,8 @@ COGO_API void cogo_defer_end(struct cogo_deferred *d);
 /* Ends the caller with a message, as for printf, of which the first 255 bytes are
  * kept. On an ordinary thread, outside cogo_recover: says so and ends the
  * process with SIGABRT. */
-COGO_API _Noreturn void cogo_panic(const char *format, ...)
-	__attribute__((format(printf, 1, 2)));
+COGO_API void cogo_panic(const char *format, ...)
+	__attribute__((noreturn, format(printf, 1, 2)));
 
 struct cogo_panic {
 	char message[256];

@@ -61,13 +61,24 @@ struct sanitize {
 #endif
 };
 
-/* For functions that end a coroutine: before a call that does not return,
+/* For functions that end a coroutine, or jump out of it: before a call that does not return,
  * AddressSanitizer would ask libc for the bounds of a stack that is not libc's. */
 #if SANITIZE_ADDRESS
 #define SANITIZE_ENDS __attribute__((no_sanitize("address")))
 #else
 #define SANITIZE_ENDS
 #endif
+
+/* Frames between here and there, further up on this stack, are left by a jump:
+ * what they had marked as none of theirs is anybody's. */
+static inline void sanitize_jump(const void *there UNUSED)
+{
+#if SANITIZE_ADDRESS
+	const char *here = __builtin_frame_address(0);
+
+	__asan_unpoison_memory_region(here, (size_t)((const char *)there - here));
+#endif
+}
 
 /* A context is to begin on the stack from low to top. */
 static inline void sanitize_new(struct sanitize *s UNUSED, void *low UNUSED,

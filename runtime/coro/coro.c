@@ -460,6 +460,8 @@ const char *why_text(enum why why)
 		[WHY_SEND] = "to send",
 		[WHY_RECV] = "to receive",
 		[WHY_SELECT] = "in a select",
+		[WHY_WAITGROUP] = "for a wait group",
+		[WHY_LATCH] = "for a latch to be fired",
 	};
 
 	return why < WHY_COUNT && text[why] ? text[why] : "?";

@@ -6,12 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct local {
-	struct local *next;
-	const struct local_key *key;
-	void *value;
-};
-
 static struct local *find(struct coro *me, const struct local_key *key)
 {
 	struct local **at, *l;
@@ -27,13 +21,10 @@ static struct local *find(struct coro *me, const struct local_key *key)
 	return NULL;
 }
 
-void *local_get(struct coro *me, const struct local_key *key)
+void *local_find(struct coro *me, const struct local_key *key)
 {
-	struct local *l = me->local;
+	struct local *l = find(me, key);
 
-	if (likely(l && l->key == key))
-		return l->value;
-	l = l ? find(me, key) : NULL;
 	return l ? l->value : NULL;
 }
 
@@ -82,6 +73,7 @@ int local_set(struct coro *me, const struct local_key *key, void *value)
 		if (!l)
 			return -ENOMEM;
 		l->key = key;
+		l->due = false;
 		l->next = me->local;
 		me->local = l;
 	}
@@ -89,17 +81,30 @@ int local_set(struct coro *me, const struct local_key *key, void *value)
 	return 0;
 }
 
+/* One whose turn it is in this round; it has no value any more. */
+static struct local *take_due(struct coro *me)
+{
+	struct local **at, *l;
+
+	for (at = &me->local; (l = *at); at = &l->next) {
+		if (!l->due)
+			continue;
+		*at = l->next;
+		return l;
+	}
+	return NULL;
+}
+
+/* What a destructor sets belongs to the next round. What it looks at is still
+ * there: the values of keys whose turn has not come. */
 void local_end(struct coro *me)
 {
 	struct local *l;
 
 	for (int round = 0; round < LOCAL_ROUNDS && me->local; round++) {
-		struct local *mine = me->local;
-
-		/* What the destructors set belongs to the next round. */
-		me->local = NULL;
-		while ((l = mine)) {
-			mine = l->next;
+		for (l = me->local; l; l = l->next)
+			l->due = true;
+		while ((l = take_due(me))) {
 			if (l->key->destroy)
 				l->key->destroy(l->value);
 			free(l);

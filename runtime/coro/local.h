@@ -20,8 +20,22 @@ struct local_key {
 	void *(*inherit)(void *value);
 };
 
+struct local {
+	struct local *next;
+	const struct local_key *key;
+	void *value;
+	bool due;		/* to be destroyed in this round of the end */
+};
+
 /* The value; NULL if there is none. */
-void *local_get(struct coro *me, const struct local_key *key);
+void *local_find(struct coro *me, const struct local_key *key);
+static inline void *local_get(struct coro *me, const struct local_key *key)
+{
+	struct local *first = me->local;
+
+	return likely(first && first->key == key) ? first->value :
+						    local_find(me, key);
+}
 
 /* 0, or -ENOMEM. NULL takes the value away. Calls malloc. */
 int local_set(struct coro *me, const struct local_key *key, void *value);

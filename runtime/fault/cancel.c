@@ -20,7 +20,7 @@ int cancel_interrupted(struct coro *me, int r)
 	return cancel_wanted(me) ? -ECANCELED : 0;
 }
 
-int cancel_ends(struct coro *me, int r)
+SANITIZE_ENDS int cancel_ends(struct coro *me, int r)
 {
 	if (me && atomic_load_explicit(&me->cancel, memory_order_relaxed) &
 			  CANCEL_UNWINDS)

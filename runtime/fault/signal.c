@@ -998,7 +998,7 @@ void signal_kick(struct coro *c)
 	}
 	/* It may have moved by the time the signal arrives: then it has been
 	 * through park, and seen the flag. */
-	w = c->worker;
+	w = read_once(c->worker);
 	if (w && w->tid)
 		kick_thread(w->tid);
 }

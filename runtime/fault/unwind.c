@@ -57,8 +57,9 @@ void unwind_open(void)
 }
 
 /* To a buffer that holds registers and "no mask was saved", and nothing else. */
-static _Noreturn NOINLINE void jump(void *buf)
+static _Noreturn NOINLINE SANITIZE_ENDS void jump(void *buf)
 {
+	sanitize_jump(buf);
 	__asm__("" : "+r"(buf));	/* its size is not a jmp_buf's */
 	libc->jump(buf, 1);
 	__builtin_unreachable();
@@ -109,7 +110,8 @@ bool unwind_on_stack(const struct coro *me, uintptr_t sp)
 		       (uintptr_t)(me->stack.top - me->stack.low);
 }
 
-static _Unwind_Reason_Code stop(int version UNUSED, _Unwind_Action actions,
+static SANITIZE_ENDS
+_Unwind_Reason_Code stop(int version UNUSED, _Unwind_Action actions,
 				_Unwind_Exception_Class class UNUSED,
 				struct _Unwind_Exception *exception UNUSED,
 				struct _Unwind_Context *context, void *arg)
@@ -145,7 +147,7 @@ static void not_rethrown(_Unwind_Reason_Code reason UNUSED,
 	libc->abort();
 }
 
-_Noreturn void unwind_on(struct coro *me)
+SANITIZE_ENDS void unwind_on(struct coro *me)
 {
 	struct unwind *u = me->unwind;
 
@@ -159,13 +161,13 @@ _Noreturn void unwind_on(struct coro *me)
 	jump(u->end);
 }
 
-_Noreturn void unwind_rest(struct coro *me)
+SANITIZE_ENDS void unwind_rest(struct coro *me)
 {
 	run(me->unwind, (uintptr_t)me->unwind);
 	jump(me->unwind->end);
 }
 
-_Noreturn void unwind(struct coro *me, enum unwind_why why)
+SANITIZE_ENDS void unwind(struct coro *me, enum unwind_why why)
 {
 	if (!me->unwind)
 		cogo_throw("coroutine %llu is unwound and has no base",

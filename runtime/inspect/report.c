@@ -321,6 +321,8 @@ static bool another_can_end(uint32_t why, bool handlers)
 	case WHY_PAUSE:
 	case WHY_SEND:
 	case WHY_RECV:
+	case WHY_WAITGROUP:
+	case WHY_LATCH:
 		return !handlers;
 	default:
 		return false;

@@ -158,7 +158,8 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 		if (to->worker != w) {
 			if (to->worker)
 				worker_count(&w->moves);
-			to->worker = w;
+			/* signal_kick glances at it. */
+			write_once(to->worker, w);
 		}
 		write_once(to->trimmed, false);
 		atomic_store_explicit(&to->state, CORO_RUNNING,

@@ -15,7 +15,9 @@
 #include "sched/park.h"
 #include <errno.h>
 
+#ifndef BUCKETS		/* fewer where every order of steps is tried */
 #define BUCKETS 1024
+#endif
 
 struct waiter {
 	struct list link;

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sync/cogo_mutex.c - a mutex that knows who has it, and is told when that went
+ * wrong.
+ *
+ * Who waits for whom is sync/mutex.c's. Here it is noted down who has it, twice:
+ * in the mutex, where those who want it look, and in the owner's list of what it
+ * holds (sync/held.h), which is gone through when the owner ends.
+ *
+ * M1  owner is written only by one who has the word, and no later than the word
+ *     is let go of: the next one finds what the last one left.
+ * M2  of the word's holder, owner has the id; at all other times no id. So who
+ *     finds its own id there put it there, or it is that of another coroutine a
+ *     quarter of a billion younger or older: the list tells the two apart.
+ * M3  what is on somebody's list has its id, and the other way round, but for
+ *     what there was no memory to put down.
+ *
+ *	owner			left by				for the next one
+ *	0			unlock				0
+ *	POISONED		a panic; an end		-EOWNERDEAD, it has it
+ *	LOST			unlock, while POISONED		-ENOTRECOVERABLE
+ *
+ * A cleanup that runs because of a panic may lock some other mutex and let go of
+ * it again, to write a line into a log, say. Nothing went wrong with that one:
+ * only who panics after it has locked poisons. So owner also says whether there
+ * was a panic under way when it was locked. */
+#include "sync/cogo_mutex.h"
+#include "fault/unwind.h"
+#include "sync/held.h"
+#include "sync/sure.h"
+
+#define ID		0x0fffffffu
+#define HELD		0x10000000u	/* so that an id is never 0 */
+#define PANICKING	0x20000000u	/* a panic was on its way before */
+#define POISONED	0x40000000u
+#define LOST		0x80000000u
+
+#define WHO		(ID | HELD)
+
+static inline _Atomic uint32_t *owner_of(struct cogo_mutex *m)
+{
+	return (_Atomic uint32_t *)&m->owner;
+}
+
+/* relaxed: M1, and who does not have the word looks only for itself. */
+static inline uint32_t look(struct cogo_mutex *m)
+{
+	return atomic_load_explicit(owner_of(m), memory_order_relaxed);
+}
+
+static inline void leave(struct cogo_mutex *m, uint32_t owner)
+{
+	atomic_store_explicit(owner_of(m), owner, memory_order_relaxed);
+}
+
+static inline uint32_t id_of(const struct coro *me)
+{
+	return ((uint32_t)me->id & ID) | HELD;
+}
+
+/* In whichever walk: a cleanup may catch another one inside. */
+static inline bool panics(const struct coro *me)
+{
+	for (const struct unwind *u = me->unwind; unlikely(u); u = u->outer)
+		if (unlikely(u->why == UNWIND_PANIC))
+			return true;
+	return false;
+}
+
+static inline bool is_mine(struct coro *me, struct cogo_mutex *m)
+{
+	return (look(m) & WHO) == id_of(me) && held_has(held_of(me), m);
+}
+
+/* Lets go of the word. */
+static inline void pass_on(struct cogo_mutex *m)
+{
+	if (unlikely(!mutex_try_unlock(cogo_mutex_word(m))))
+		mutex_unlock(cogo_mutex_word(m));
+}
+
+static COLD int own_marked(struct coro *me, struct cogo_mutex *m, uint32_t was)
+{
+	if (was & LOST) {
+		pass_on(m);
+		return -ENOTRECOVERABLE;
+	}
+	leave(m, POISONED | id_of(me) | (panics(me) ? PANICKING : 0));
+	held_add(me, m);
+	return -EOWNERDEAD;
+}
+
+/* The caller has the word: is the mutex its own? */
+static inline int own(struct coro *me, struct cogo_mutex *m)
+{
+	uint32_t was = look(m);
+
+	if (unlikely(was))
+		return own_marked(me, m, was);
+	leave(m, id_of(me) | (panics(me) ? PANICKING : 0));
+	held_add(me, m);
+	return 0;
+}
+
+/* What is left for the next one. */
+static inline uint32_t left_by(struct coro *me, uint32_t is)
+{
+	if (unlikely(panics(me)))
+		return is & PANICKING ? is & POISONED : POISONED;
+	return likely(!(is & POISONED)) ? 0 : LOST;
+}
+
+/* The other way: 0, or -EPERM. */
+static inline int disown(struct coro *me, struct cogo_mutex *m)
+{
+	uint32_t is = look(m);
+
+	if (unlikely((is & WHO) != id_of(me) || !held_remove(held_of(me), m)))
+		return -EPERM;
+	leave(m, left_by(me, is));
+	return 0;
+}
+
+static NOINLINE int wait_for(struct coro *me, struct cogo_mutex *m)
+{
+	uint32_t since = 0;
+
+	if (is_mine(me, m))
+		return -EDEADLK;
+	while (mutex_lock(cogo_mutex_word(m), COGO_FOREVER, &since))
+		sure_interrupted(me);
+	return 0;
+}
+
+int cogo_mutex_lock(struct cogo_mutex *m)
+{
+	struct coro *me = sure_in();
+	int r = 0;
+
+	if (unlikely(!mutex_try(cogo_mutex_word(m))))
+		r = wait_for(me, m);
+	if (likely(r == 0))
+		r = own(me, m);
+	door_leave(me);
+	return r;
+}
+
+static int wait_until(struct coro *me, struct cogo_mutex *m, cogo_time deadline)
+{
+	uint32_t since = 0;
+	int r;
+
+	if (is_mine(me, m))
+		return -EDEADLK;
+	do {
+		r = mutex_lock(cogo_mutex_word(m), deadline, &since);
+		if (r == 0)
+			return 0;
+		r = cancel_interrupted(me, r);
+	} while (r == 0);
+	return r;
+}
+
+int cogo_mutex_lock_until(struct cogo_mutex *m, cogo_time deadline)
+{
+	int r;
+	struct coro *me = cancel_in(&r);
+
+	if (r == 0 && !mutex_try(cogo_mutex_word(m)))
+		r = wait_until(me, m, deadline);
+	if (r == 0)
+		r = own(me, m);
+	return cancel_out(me, r);
+}
+
+int cogo_mutex_trylock(struct cogo_mutex *m)
+{
+	struct coro *me = sure_in();
+	int r = mutex_try(cogo_mutex_word(m)) ? own(me, m) : -EBUSY;
+
+	door_leave(me);
+	return r;
+}
+
+int cogo_mutex_unlock(struct cogo_mutex *m)
+{
+	struct coro *me = sure_in();
+	int r = disown(me, m);
+
+	if (likely(r == 0))
+		pass_on(m);
+	door_leave(me);
+	return r;
+}
+
+int cogo_mutex_consistent(struct cogo_mutex *m)
+{
+	struct coro *me = sure_in();
+	int r = !is_mine(me, m) ? -EPERM : look(m) & POISONED ? 0 : -EINVAL;
+
+	if (r == 0)
+		leave(m, look(m) & ~POISONED);
+	door_leave(me);
+	return r;
+}
+
+int cogo_mutex_before_wait(struct coro *me, struct cogo_mutex *m)
+{
+	if (!is_mine(me, m))
+		return -EPERM;
+	return look(m) & POISONED ? -EOWNERDEAD : disown(me, m);
+}
+
+int cogo_mutex_after_wait(struct coro *me, struct cogo_mutex *m, bool signalled)
+{
+	struct mutex *word = cogo_mutex_word(m);
+	uint32_t since = 0;
+
+	while (signalled ? mutex_lock_woken(word, &since) :
+			   mutex_lock(word, COGO_FOREVER, &since))
+		sure_interrupted(me);
+	return own(me, m);
+}
+
+/* The end of one who holds them still. */
+static void end_holding(void *list)
+{
+	struct coro *me = sure_in();
+	struct held *h = list;
+
+	while (h->n) {
+		struct cogo_mutex *m = h->at[--h->n];
+
+		leave(m, POISONED);
+		pass_on(m);
+	}
+	held_free(h);
+	door_leave(me);
+}
+
+const struct local_key held_key = { .destroy = end_holding };
