@@ -138,6 +138,28 @@ class Channels(Examples):
         self.eventually(attempt)
 
 
+class Numbers(Examples):
+    def test_bank_keeps_its_money(self):
+        said = self.run_example('bank', 20, 200)
+        numbers = re.fullmatch(r'20 tellers, (\d+) transfers, (\d+) audits: '
+                               'all the money is there\n', said)
+        transfers, audits = map(int, numbers.groups())
+        self.assertIn(transfers, range(100, 4001))
+        self.assertGreater(audits, 0)
+
+    def test_sleepers_sleep_at_the_same_time(self):
+        n = 2000 if SANITIZED else 100000
+        said = self.run_example('sleepers', n, 500)
+        numbers = re.fullmatch(
+            r'(\d+) coroutines, of ([\d.]+) KiB each\n'
+            r'made in [\d.]+ s; slept for 0.50 s, all of them in ([\d.]+) s\n',
+            said)
+        self.assertEqual(numbers[1], str(n))
+        if not SANITIZED:
+            self.assertLess(float(numbers[2]), 32)
+        self.assertGreaterEqual(float(numbers[3]), 0.5)
+
+
 class Scopes(Examples):
     def test_quicksort_sorts(self):
         for n in 0, 1, 2, 999, 200000:
