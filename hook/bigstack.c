@@ -23,15 +23,16 @@ bool bigstack_needed(void)
 {
 	const char *here = __builtin_frame_address(0);
 	struct coro *me = self();
+	const struct stack *s = me ? coro_stack(me) : NULL;
 
 	/* A kernel thread has what libc or the program gave it. */
-	if (!me || !me->stack.low)
+	if (!s || !s->low)
 		return false;
 	/* On memory of the program's own (pthread_attr_setstack, makecontext)
 	 * or on a borrowed stack already: how much is left is not known. */
-	if (here < me->stack.low || here >= me->stack.top)
+	if (here < s->low || here >= s->top)
 		return true;
-	return here - (me->stack.low + me->stack.guard) < ROOM;
+	return here - (s->low + s->guard) < ROOM;
 }
 
 static struct big *borrow(struct coro *me)

@@ -88,13 +88,6 @@ long io_poll(int fd, int dir)
 	return -EAGAIN;
 }
 
-struct vec {
-	const struct iovec *iov;
-	int n;
-	off_t offset;
-	int flags;
-};
-
 static size_t total(const struct iovec *iov, int n)
 {
 	size_t sum = 0;
@@ -116,7 +109,7 @@ static bool too_few(int fd, size_t n)
 
 /* Kinds of files do not know it; emulators and filters may not know the call
  * at all. */
-static COLD long cannot_try(int fd, const struct vec *v, long r)
+static COLD long cannot_try(int fd, const struct io_vec *v, long r)
 {
 	size_t n;
 
@@ -132,14 +125,14 @@ static COLD long cannot_try(int fd, const struct vec *v, long r)
 
 /* As kernels that do not know RWF_NOWAIT: they look whether the descriptor is
  * one, and open for this, before they look at the flags. */
-static COLD long forced(long nr, int fd, const struct vec *v)
+static COLD long forced(long nr, int fd, const struct io_vec *v)
 {
 	long r = sys_call(nr, fd, NULL, 0, v->offset, v->offset >> 63, 0);
 
 	return r < 0 ? r : -EOPNOTSUPP;
 }
 
-static long try_vec(long nr, int fd, const struct vec *v)
+static long try_vec(long nr, int fd, const struct io_vec *v)
 {
 	long r;
 
@@ -156,7 +149,7 @@ static long try_readv(int fd, const void *arg)
 	return try_vec(SYS_preadv2, fd, arg);
 }
 
-static struct io_call block_vec(int fd, const struct vec *v, long plain, long at)
+static struct io_call block_vec(int fd, const struct io_vec *v, long plain, long at)
 {
 	if (v->offset == -1 && !v->flags)
 		return (struct io_call){ plain, { fd, (long)v->iov, v->n } };
@@ -179,13 +172,13 @@ static struct io_call block_writev(int fd, const void *arg)
 	return block_vec(fd, arg, SYS_writev, SYS_pwritev2);
 }
 
-static const struct io_op read_op = {
+const struct io_op io_read_op = {
 	try_readv, block_readv, POLLER_IN, WHY_READ, true, false,
 };
 static const struct io_op read_at_op = {
 	try_readv, block_readv, POLLER_IN, WHY_READ, true, true,
 };
-static const struct io_op write_op = {
+const struct io_op io_write_op = {
 	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, false,
 };
 static const struct io_op write_at_op = {
@@ -195,12 +188,12 @@ static const struct io_op write_at_op = {
 static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 		     off_t offset, int flags)
 {
-	struct vec v = { iov, n, offset, flags };
+	struct io_vec v = { iov, n, offset, flags };
 
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_preadv2, fd, iov, n, offset, offset >> 63,
 				flags);
-	return io_run_for(me, fd, offset == -1 ? &read_op : &read_at_op, &v, n == 1 && !gate_bad_pointer(iov)
+	return io_run_for(me, fd, offset == -1 ? &io_read_op : &read_at_op, &v, n == 1 && !gate_bad_pointer(iov)
 						     ? iov->iov_len : 0);
 }
 
@@ -209,7 +202,7 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 		      off_t offset, int flags)
 {
-	struct vec v = { iov, n, offset, flags };
+	struct io_vec v = { iov, n, offset, flags };
 	struct iovec rest[16], *at;
 	size_t want, done = 0;
 	long r;
@@ -217,7 +210,7 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_pwritev2, fd, iov, n, offset, offset >> 63,
 				flags);
-	r = io_run(me, fd, offset == -1 ? &write_op : &write_at_op, &v);
+	r = io_run(me, fd, offset == -1 ? &io_write_op : &write_at_op, &v);
 	if (r <= 0 || n < 0 || (size_t)r == (want = total(iov, n)))
 		return r;
 	if (fdtab_nonblocking(fd))
@@ -237,9 +230,9 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 			at->iov_len = iov[i].iov_len - skip;
 			skip = 0;
 		}
-		v = (struct vec){ rest, k,
+		v = (struct io_vec){ rest, k,
 				  offset == -1 ? -1 : offset + (off_t)done, flags };
-		r = io_run(me, fd, &write_op, &v);
+		r = io_run(me, fd, &io_write_op, &v);
 		if (r <= 0)
 			break;
 	}

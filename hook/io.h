@@ -10,6 +10,7 @@
 #include "hook/thread/cancel.h"
 #include "sched/block.h"
 #include "wait/fd.h"
+#include <sys/types.h>
 
 /* What a try answers when the call cannot be tried and may fail or succeed
  * whatever poll says: a number that the kernel never gives. */
@@ -31,6 +32,16 @@ struct io_op {
 	bool timeouts;		/* SO_RCVTIMEO and SO_SNDTIMEO count */
 	bool no_poll;		/* EOPNOTSUPP is an answer, or poll no judge */
 };
+
+/* Reading and writing, and what they take; offset -1: where the file stands. */
+struct iovec;
+struct io_vec {
+	const struct iovec *iov;
+	int n;
+	off_t offset;
+	int flags;
+};
+extern const struct io_op io_read_op, io_write_op;
 
 static inline cogo_time io_deadline(int fd, int dir)
 {

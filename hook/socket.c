@@ -4,6 +4,7 @@
 #include "hook/file.h"
 #include "hook/io.h"
 #include "hook/real.h"
+#include "hook/socket.h"
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -431,13 +432,6 @@ ALIAS(__sendmmsg, sendmmsg);
 #define ACCEPT_LOCKS 64
 static struct lock accept_locks[ACCEPT_LOCKS];
 
-struct accept_arg {
-	struct sockaddr *addr;
-	socklen_t *len;
-	int flags;
-	struct coro *me;
-};
-
 /* What never will be readable because it is no listener: 1 to let accept say
  * so, or -EAGAIN to wait. */
 static long not_listening(int fd)
@@ -451,20 +445,20 @@ static long not_listening(int fd)
 	return listens ? -EAGAIN : 1;
 }
 
-static struct io_call block_accept(int fd, const void *arg)
+struct io_call socket_block_accept(int fd, const void *arg)
 {
-	const struct accept_arg *a = arg;
+	const struct socket_accept *a = arg;
 
 	return (struct io_call){ SYS_accept4,
 		{ fd, (long)a->addr, (long)a->len, a->flags } };
 }
 
-static long try_accept(int fd, const void *arg)
+long socket_try_accept(int fd, const void *arg)
 {
-	const struct accept_arg *a = arg;
+	const struct socket_accept *a = arg;
 	struct lock *l = &accept_locks[(unsigned)fd % ACCEPT_LOCKS];
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	struct io_call call = block_accept(fd, arg);
+	struct io_call call = socket_block_accept(fd, arg);
 	bool sure = fdtab_ours(fd);
 	long r;
 
@@ -485,7 +479,7 @@ static long try_accept(int fd, const void *arg)
 }
 
 static const struct io_op accept_op = {
-	try_accept, block_accept, POLLER_IN, WHY_ACCEPT, true, true,
+	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true,
 };
 
 HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
@@ -496,7 +490,7 @@ HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int fla
 	if (!me) {
 		r = REAL(accept4)(fd, addr, len, flags);
 	} else {
-		struct accept_arg a = { addr.__sockaddr__, len, flags, me };
+		struct socket_accept a = { addr.__sockaddr__, len, flags, me };
 
 		r = (int)gate_return(io_run(me, fd, &accept_op, &a));
 	}

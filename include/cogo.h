@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* cogo.h - coroutines, and what goes with them. Most programs need only this
- * line, and to be linked with -lcogo (pkg-config cogo).
+/* cogo.h - coroutines, and what goes with them. Most programs need only to include
+ * this, and to be linked with -lcogo (pkg-config cogo).
  *
  *	cogo/go.h	coroutines: making them, waiting for them, ending them
  *	cogo/call.h	… that call any function; function pointers that make them
@@ -8,6 +8,8 @@
  *	cogo/select.h	waiting for several things, and doing one of them
  *	cogo/context.h	deadlines, cancellation and values that are passed down
  *	cogo/cq.h	completion queues
+ *	cogo/gen.h	generators: functions that give one value after another
+ *	cogo/io.h	input and output with deadlines, foreign code that blocks
  *	cogo/scope.h	coroutines that do not outlive the block they are made in
  *	cogo/sync.h	locks, conditions, counts: waiting for one another
  *	cogo/time.h	moments and spans
@@ -22,7 +24,9 @@
 #include "cogo/chan.h"
 #include "cogo/context.h"
 #include "cogo/cq.h"
+#include "cogo/gen.h"
 #include "cogo/go.h"
+#include "cogo/io.h"
 #include "cogo/scope.h"
 #include "cogo/select.h"
 #include "cogo/sync.h"

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* sync/held.c - which mutexes somebody holds: when the list has to grow. */
 #include "sync/held.h"
-#include "wait/native.h"
 #include <stdlib.h>
 #include <string.h>
 
 static struct held *begin(struct coro *me)
 {
-	struct held *h;
+	struct held *h = malloc(sizeof(*h));
 
-	/* With a handle a kernel thread is told of at its end, too. */
-	if (me->kind == CORO_KIND_THREAD && !native_of(me))
-		return NULL;
-	h = malloc(sizeof(*h));
 	if (!h)
 		return NULL;
 	h->at = h->first;

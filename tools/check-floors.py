@@ -41,6 +41,7 @@ FLOORS = {
     'runtime/wait': 7,
     'runtime/fault': 7,
     'runtime/go': 8,
+    'runtime/gen': 8,
     # They tell about the scheduler, and call nothing that it would not.
     'runtime/inspect/report': 8,
     'runtime/inspect/debug': 8,

@@ -44,6 +44,7 @@ file:/usr/aarch64-linux-gnu/include/stdio.h|libc6-dev-arm64-cross|glibc for aarc
 lib:criterion|libcriterion-dev|criterion (from its own site)|criterion (AUR)
 lib:libunwind|libunwind-dev|libunwind-devel|libunwind
 lib:libffi|libffi-dev|libffi-devel|libffi
+cmd:groff|groff-base|groff-base|groff
 cmd:tinyproxy|tinyproxy-bin|tinyproxy|tinyproxy
 '
 
@@ -122,6 +123,28 @@ END
 	[ -z "$packages" ] ||
 		die "$packages are installed and yet not found; is something" \
 			"else first in PATH or PKG_CONFIG_PATH?"
+}
+
+# want_foreign ARCHITECTURE FILE PACKAGE...: Debian's packages for another processor,
+# for the tests in an emulator. Where they cannot be had, says so and is false.
+want_foreign() {
+	architecture=$1 file=$2
+	shift 2
+	[ -e "$file" ] && return 0
+	if command -v dpkg >/dev/null 2>&1; then
+		say "installing $*"
+		log=$(mktemp) || exit 1
+		if as_root dpkg --add-architecture "$architecture" >"$log" 2>&1 &&
+		   as_root apt-get update -q >>"$log" 2>&1 &&
+		   apt_install "$@" >>"$log" 2>&1; then
+			rm -f "$log"
+			return 0
+		fi
+		tail -n 3 "$log" >&2
+		rm -f "$log"
+	fi
+	say "$* are not to be had here: what needs them is skipped"
+	return 1
 }
 
 # `sudo tools/demo` builds as root in the user's checkout; what it made is

@@ -74,8 +74,8 @@ COGO_API int cogo_send(struct cogo_chan *ch, const void *item,
 COGO_API int cogo_recv(struct cogo_chan *ch, void *ret_item,
 		       cogo_time deadline);
 
-/* The same without waiting: -EAGAIN where they would have to. Works in a
- * coroutine that is to end, too. Never park. */
+/* The same without waiting: -EAGAIN where they would have to; -EPIPE as above.
+ * Works in a coroutine that is to end, too. Never park. */
 COGO_API int cogo_try_send(struct cogo_chan *ch, const void *item);
 COGO_API int cogo_try_recv(struct cogo_chan *ch, void *ret_item);
 
@@ -128,26 +128,43 @@ COGO_API int cogo_timer_stop(struct cogo_chan *timer);
  * assigned. For C; C++ has the functions. */
 #ifndef __cplusplus
 
-/* Never dereferenced: a type that is made of T, and is no pointer to it. */
+/* The type. Never dereferenced: it is made of T, and is no pointer to it. */
 #define COGO_CHAN(T) __typeof__(__typeof__(T) *(*)[])
+
+/* The type T of c, a COGO_CHAN(T). */
 #define COGO_ITEM(c) __typeof__(*(*(c))[0])
 
+/* cogo_chan_new for items of type T.
+ *
+ *	COGO_CHAN(T) cogo_make(T, size_t capacity) */
 #define cogo_make(T, capacity)                                                 \
 	((COGO_CHAN(T))cogo_chan_new(sizeof(T), capacity))
 
+/* The channel without the type.
+ *
+ *	struct cogo_chan *cogo_raw(COGO_CHAN(T) c) */
 #define cogo_raw(c) ((struct cogo_chan *)(c))
 
-/* The channel, if x is what it carries. The comma takes const off. */
+/* As cogo_raw, where x is what the channel carries; else it does not compile.
+ *
+ *	struct cogo_chan *COGO_RAW_OF(COGO_CHAN(T) c, T x) */
 #define COGO_RAW_OF(c, x)                                                      \
 	cogo_raw(_Generic((c), struct cogo_chan *: (c),                        \
-			 COGO_CHAN(__typeof__((void)0, (x))): (c)))
+			 COGO_CHAN(__typeof__((void)0, (x))): (c))) /* the comma takes const off */
 
+/* cogo_chan_close and cogo_chan_free.
+ *
+ *	int cogo_close(COGO_CHAN(T) c)
+ *	void cogo_free(COGO_CHAN(T) c) */
 #define cogo_close(c) cogo_chan_close(cogo_raw(c))
 #define cogo_free(c)  cogo_chan_free(cogo_raw(c))
 /* cogo_chan_ref, of the same type. */
 #define cogo_share(c) ((__typeof__(c))cogo_chan_ref(cogo_raw(c)))
 
-/* cogo_send of a value, which is converted as if assigned. */
+/* cogo_send of a value, which is converted as if assigned; cogo_put for ever.
+ *
+ *	int cogo_put(COGO_CHAN(T) c, T value)
+ *	int cogo_put_until(COGO_CHAN(T) c, T value, cogo_time deadline) */
 #define cogo_put_until(c, value, deadline)                                     \
 	__extension__({                                                        \
 		COGO_ITEM(c) cogo_value_ = (value);                            \
@@ -155,7 +172,10 @@ COGO_API int cogo_timer_stop(struct cogo_chan *timer);
 	})
 #define cogo_put(c, value) cogo_put_until(c, value, COGO_FOREVER)
 
-/* cogo_recv into a variable. */
+/* cogo_recv into x, a variable of type T; cogo_get for ever.
+ *
+ *	int cogo_get(COGO_CHAN(T) c, T x)
+ *	int cogo_get_until(COGO_CHAN(T) c, T x, cogo_time deadline) */
 #define cogo_get_until(c, x, deadline)                                         \
 	cogo_recv(COGO_RAW_OF(c, x), &(x), deadline)
 #define cogo_get(c, x) cogo_get_until(c, x, COGO_FOREVER)

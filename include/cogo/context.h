@@ -2,17 +2,23 @@
 /* cogo/context.h - what a piece of work is part of: until when, for whom, and
  * whether anyone still wants it.
  *
- *	struct cogo_ctx *ctx = cogo_ctx_until(parent, cogo_in(2 * COGO_SEC));
+ *	int ask(struct cogo_ctx *parent, COGO_CHAN(int) answers, int *ret)
+ *	{
+ *		cogo_time until = cogo_in(2 * COGO_SEC);
+ *		struct cogo_ctx *ctx = cogo_ctx_until(parent, until);
+ *		int a, r = 0;
  *
- *	start_helpers(ctx);			// each takes its own reference
- *	cogo_choose (COGO_FOREVER) {
- *	COGO_RECV(answers, a)
- *		use(&a);
- *	COGO_SIGNAL(cogo_ctx_done(ctx))
- *		r = cogo_ctx_err(ctx);
+ *		start_helpers(ctx, answers);	// each takes its own reference
+ *		cogo_choose (COGO_FOREVER) {
+ *		COGO_RECV(answers, a)
+ *			*ret = a;
+ *		COGO_SIGNAL(cogo_ctx_done(ctx))
+ *			r = cogo_ctx_err(ctx);
+ *		}
+ *		cogo_ctx_cancel(ctx, -ECANCELED);	// helpers may stop
+ *		cogo_ctx_free(ctx);
+ *		return r;
  *	}
- *	cogo_ctx_cancel(ctx, -ECANCELED);	// whoever still helps may stop
- *	cogo_ctx_free(ctx);
  *
  * Contexts form a tree. Cancelling one cancels all below it and none above; a
  * deadline, too, holds for all below, and a value that one carries is found by all

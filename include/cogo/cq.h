@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* cogo/cq.h - completion queues: work is done by many, what follows from it by one.
  *
- *	each of many			the one
+ *	static void each_of_many(void *cq)
+ *	{
+ *		for (uintptr_t n = 0; n < 10; n++)
+ *			cogo_cq_complete(cq, n, fetch(n));
+ *		cogo_cq_done(cq);
+ *	}
  *
- *	fetch(url);			while (cogo_cq_poll(cq, &e, until) == 0)
- *	cogo_cq_complete(cq, n, size);		note(e.token, e.extra);
- *	cogo_cq_done(cq);
+ *	static void the_one(struct cogo_cq *cq)
+ *	{
+ *		struct cogo_event e;
+ *
+ *		while (cogo_cq_poll(cq, &e, COGO_FOREVER) == 0)
+ *			note(e.token, e.extra);
+ *	}
  *
  * A completion has a top half, which runs beside all others in whatever coroutine
  * or thread brings it about, and a bottom half: what the one who polls does with
@@ -23,6 +32,7 @@ extern "C" {
 
 struct cogo_cq;
 
+/* A completion, as it is polled. */
 struct cogo_event {
 	uintptr_t token;	/* who, or what: as the producer was told */
 	intptr_t extra;		/* how it went: as the producer says */

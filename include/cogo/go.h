@@ -78,7 +78,7 @@ COGO_API int cogo_yield(void);
  * as having returned. An ordinary thread ends as by pthread_exit. */
 COGO_API void cogo_exit(void) __attribute__((noreturn));
 
-/* References */
+/* ---- references ---- */
 
 /* The caller's own, a thread's too; NULL without memory. It is lent: good for as
  * long as the caller lives. */
@@ -99,12 +99,14 @@ COGO_API const char *cogo_name(const struct cogo_coro *c);
 /* Names the caller; the first 15 bytes are kept. */
 COGO_API void cogo_set_name(const char *name);
 
+/* What it is doing. */
 enum cogo_state { COGO_READY, COGO_RUNNING, COGO_PARKED, COGO_ENDED };
 /* True a moment ago, but for COGO_ENDED, which stays true. */
 COGO_API enum cogo_state cogo_state(struct cogo_coro *c);
 
-/* The end */
+/* ---- the end ---- */
 
+/* How it ended. */
 enum cogo_how {
 	COGO_RETURNED,	/* from its function, or by cogo_exit */
 	COGO_PANICKED,
@@ -130,7 +132,9 @@ COGO_API const char *cogo_panic_trace(struct cogo_coro *c);
 /* What cogo_cancel was called with, once it has been; 0 before. */
 COGO_API int cogo_cancel_reason(struct cogo_coro *c);
 
-/* Park and unpark: the smallest thing that can be waited for. */
+/* ---- park and unpark ----
+ *
+ * The smallest thing that can be waited for. */
 
 /* Waits until somebody has called cogo_unpark for the caller, since it last
  * returned 0 from here: then 0, at once if that has been already. Or -ETIMEDOUT,
@@ -139,7 +143,7 @@ COGO_API int cogo_park(cogo_time deadline);
 /* Never parks. What the caller has written before, the one it wakes sees. */
 COGO_API void cogo_unpark(struct cogo_coro *c);
 
-/* Cancellation
+/* ---- cancellation ----
  *
  * Asking a coroutine to end is a wish that stays: from then on each call of this
  * library that may wait returns -ECANCELED to it, at once, also where it would
@@ -170,21 +174,39 @@ COGO_API void cogo_testcancel(void);
 COGO_API int cogo_cancel_disable(void);
 COGO_API void cogo_cancel_restore(int before);
 
-/* Cleanup
+/* ---- cleanup ----
  *
- *	FILE *f = fopen(path, "r");
+ *	static void close_file(void *f)
+ *	{
+ *		fclose(f);
+ *	}
  *
- *	cogo_defer(close_file, f);
+ *	int count_lines(const char *path)
+ *	{
+ *		FILE *f = fopen(path, "r");
+ *		int n = 0;
  *
- * Calls fn(arg) when the enclosing block is left, in whatever way: at its end, by
+ *		if (f == NULL)
+ *			return -errno;
+ *		cogo_defer(close_file, f);
+ *		for (int c; (c = getc(f)) != EOF;)
+ *			n += c == '\n';
+ *		return n;
+ *	} */
+
+/* Calls fn(arg) when the enclosing block is left, in whatever way: at its end, by
  * break, goto or return, by cogo_exit, a panic or a cancellation. Last in, first
- * out. Not by longjmp. In a block of a coroutine or a thread. */
+ * out. Not by longjmp. In a block of a coroutine or a thread.
+ *
+ *	void cogo_defer(void (*fn)(void *), void *arg) */
 #define cogo_defer(fn, arg)						\
 	struct cogo_deferred COGO_NAME_(cogo_deferred_, __LINE__)	\
 		__attribute__((cleanup(cogo_defer_end))) =		\
 		{ (fn), (arg), 0 };					\
 	cogo_defer_begin(&COGO_NAME_(cogo_deferred_, __LINE__))
 
+/* What cogo_defer is made of: a link of the caller's chain of cleanups, which is
+ * put there and, when its block is left, called and taken out. */
 #define COGO_NAME_(a, b) COGO_NAME2_(a, b)
 #define COGO_NAME2_(a, b) a##b
 struct cogo_deferred {
@@ -195,7 +217,7 @@ struct cogo_deferred {
 COGO_API void cogo_defer_begin(struct cogo_deferred *d);
 COGO_API void cogo_defer_end(struct cogo_deferred *d);
 
-/* Panics
+/* ---- panics ----
  *
  * A panic ends the coroutine that it happens in, and nothing else: its cleanups
  * run, the mutexes it holds are passed on marked (see cogo/sync.h), and whoever
@@ -207,6 +229,7 @@ COGO_API void cogo_defer_end(struct cogo_deferred *d);
 COGO_API void cogo_panic(const char *format, ...)
 	__attribute__((noreturn, format(printf, 1, 2)));
 
+/* What a panic has left. */
 struct cogo_panic {
 	char message[256];
 };
@@ -225,11 +248,13 @@ COGO_API int cogo_recover(void (*fn)(void *), void *arg, struct cogo_panic *ret)
 COGO_API void cogo_contain_faults(bool on);		/* the caller's */
 COGO_API void cogo_contain_all_faults(bool on);	/* of those made from now on */
 
-/* Local storage
+/* ---- local storage ----
  *
  * __thread variables already are the coroutine's own. Keys are for values that
  * have a destructor or an initial value, or that are handed on. A key is memory
  * that stays, most often static. An ordinary thread has values too. */
+
+/* What becomes of the values: zeroed memory is a key whose values are only kept. */
 struct cogo_key {
 	/* At the end of whoever has the value, if it is not NULL; or NULL. */
 	void (*destroy)(void *value);
@@ -246,7 +271,7 @@ COGO_API void *cogo_local_get(const struct cogo_key *key);
 /* 0, or -ENOMEM. What was set before is not destroyed. */
 COGO_API int cogo_local_set(const struct cogo_key *key, void *value);
 
-/* The runtime */
+/* ---- the runtime ---- */
 
 /* Starts it and runs main as the first coroutine; returns when that has ended, with
  * what it returned, or COGO_PANICKED or COGO_CANCELED + 128. -errno if it cannot

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* cogo/scope.h - coroutines that do not outlive the block they were made in.
  *
- *	static int fetch(void *url) { ... return 0 or -errno; }
+ *	static int fetch(void *url);	// 0, or a negative errno
  *
  *	int fetch_all(char **urls, int n)
  *	{
@@ -31,6 +31,7 @@
 extern "C" {
 #endif
 
+/* A scope, which is zeroed, or COGO_SCOPE, before it is begun. */
 struct cogo_scope {
 	struct cogo_deferred leave_;
 	uint64_t private_[16];
@@ -82,8 +83,10 @@ COGO_API const char *cogo_scope_message(const struct cogo_scope *s);
 
 /* A block that is a scope:
  *
+ *	int result;
+ *
  *	cogo_scope(s, &result) {
- *		cogo_scope_go(s, NULL, fetch, url);
+ *		cogo_scope_go(s, NULL, fetch, "http://www.debian.org/");
  *		...
  *	}
  *
@@ -99,6 +102,8 @@ COGO_API const char *cogo_scope_message(const struct cogo_scope *s);
 		for (struct cogo_scope *s = cogo_scope_block_begin(cogo_block_p_); \
 		     s; s = 0)
 
+/* What cogo_scope is made of: what its block begins and, however it is left, ends
+ * with. */
 struct cogo_scope_block {
 	struct cogo_scope scope;
 	int *result;

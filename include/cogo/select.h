@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* cogo/select.h - waiting for several things, and doing exactly one of them.
  *
- *	cogo_choose (until) {
- *	COGO_RECV(requests, q) {
- *		serve(&q);
- *	}
- *	COGO_SEND(answers, a) {
- *		a = next_answer();
- *	}
- *	COGO_READABLE(fd) {
- *		read_more(fd);
- *	}
- *	COGO_FAILED(r) {			// time is up, or we are to end
- *		return r;
- *	}
+ *	int turn(COGO_CHAN(int) requests, COGO_CHAN(int) answers, int fd)
+ *	{
+ *		int q, a = next_answer(), r;
+ *
+ *		cogo_choose (cogo_in(COGO_SEC)) {
+ *		COGO_RECV(requests, q) {
+ *			serve(q);
+ *		}
+ *		COGO_SEND(answers, a) {
+ *			a = next_answer();
+ *		}
+ *		COGO_READABLE(fd) {
+ *			read_more(fd);
+ *		}
+ *		COGO_FAILED(r) {		// time is up, or we are to end
+ *			return r;
+ *		}
+ *		}
+ *		return 0;
  *	}
  *
  * Of those that can be done at once one is done, each with the same chance; when
@@ -32,6 +38,7 @@ extern "C" {
 
 struct cogo_coro;
 
+/* What a case waits for. */
 enum cogo_case_kind {
 	COGO_CASE_NONE,		/* is passed over */
 	COGO_CASE_SEND,		/* of item to chan */
@@ -71,21 +78,25 @@ COGO_API int cogo_select(struct cogo_case *cases, size_t n, cogo_time deadline);
 
 /* ---- as a statement ----
  *
- * cogo_choose (deadline) { bodies }	does one, and runs its body
- * cogo_choose_loop (deadline) { … }	again and again, until a body breaks, or none
- *					was done in time, or the coroutine is to end
+ *	cogo_choose (deadline) { bodies }	does one, and runs its body
+ *	cogo_choose_loop (deadline) { … }	again and again, until a body breaks,
+ *						or none was done in time, or the
+ *						coroutine is to end
  *
  * A body is a statement, after one of:
  *
- * COGO_RECV(c, x)	x, a variable, has been received
- * COGO_SEND(c, x)	x, a variable, has been sent; its value of when the select
- *			began to wait, or a later one: do not change it meanwhile
- * COGO_SIGNAL(c)	something was received and thrown away
- * COGO_READABLE(fd), COGO_WRITABLE(fd)
- * COGO_ENDED(coro)	a coroutine has ended
- * COGO_DEFAULT		none of them is possible now; where this is given, nothing
- *			is waited for
- * COGO_FAILED(r)	none was done, and r, a variable, says why, as cogo_select
+ *	COGO_RECV(c, x)		x, a variable, has been received
+ *	COGO_SEND(c, x)		x, a variable, has been sent; its value of when the
+ *				select began to wait, or a later one: do not change
+ *				it meanwhile
+ *	COGO_SIGNAL(c)		something was received and thrown away
+ *	COGO_READABLE(fd)	there is something to read, or an end, or an error
+ *	COGO_WRITABLE(fd)	there is room to write
+ *	COGO_ENDED(coro)	a coroutine has ended
+ *	COGO_DEFAULT		none of them is possible now; where this is given,
+ *				nothing is waited for
+ *	COGO_FAILED(r)		none was done, and r, a variable, says why, as
+ *				cogo_select
  *
  * In a body, COGO_RESULT is what a case's `result` says: -EPIPE where the channel
  * is closed. break leaves the select, and a loop of selects; continue does the
@@ -93,11 +104,15 @@ COGO_API int cogo_select(struct cogo_case *cases, size_t n, cogo_time deadline);
  *
  * The block is run twice, once to see which cases there are, when each argument is
  * evaluated, and once to run the body; so nothing stands in it but these, always
- * the same. A case is switched off by giving it NULL. There are at most 16. */
+ * the same. A case is switched off by giving it NULL. There are at most 16,
+ * COGO_CHOOSE_MOST. */
 #ifndef __cplusplus
 
 #define COGO_CHOOSE_MOST 16
 
+/* ---- what cogo_choose is made of ---- */
+
+/* A select on its way. */
 struct cogo_choosing {
 	cogo_time deadline;
 	bool gathers, loops, defaults, chose;
@@ -107,6 +122,7 @@ struct cogo_choosing {
 	struct cogo_case cases[COGO_CHOOSE_MOST];
 };
 
+/* Before the block is run for the first time. */
 static inline struct cogo_choosing *
 cogo_choosing_begin(struct cogo_choosing *s, cogo_time deadline, bool loops)
 {

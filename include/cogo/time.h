@@ -6,11 +6,16 @@
  * which it shall stop waiting, its deadline, so that a budget passed down
  * through several calls stays one budget:
  *
- *	cogo_time until = cogo_in(200 * COGO_MS);
+ *	int pass_on(struct cogo_chan *from, struct cogo_chan *to)
+ *	{
+ *		cogo_time until = cogo_in(200 * COGO_MS);
+ *		int x, r;
  *
- *	r = cogo_recv(c, &x, until);
- *	if (r == 0)
- *		r = cogo_send(d, &x, until);
+ *		r = cogo_recv(from, &x, until);
+ *		if (r == 0)
+ *			r = cogo_send(to, &x, until);
+ *		return r;
+ *	}
  *
  * COGO_FOREVER never comes; 0, like any moment that has passed, does not wait. */
 #ifndef COGO_TIME_H
@@ -23,10 +28,13 @@
 extern "C" {
 #endif
 
+/* A moment. */
 typedef int64_t cogo_time;
 
+/* The moment that never comes. */
 #define COGO_FOREVER INT64_MAX
 
+/* Spans: a microsecond, a millisecond, a second. */
 #define COGO_US INT64_C(1000)
 #define COGO_MS INT64_C(1000000)
 #define COGO_SEC INT64_C(1000000000)

@@ -23,6 +23,12 @@ void arch_switch(void **save_sp, void *to_sp, uintptr_t tp);
  * entry(arg), which must not return. Returns the stack pointer to switch to. */
 void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg);
 
+/* The same of a context that is called, as it were: whoever switches to it saves
+ * its own stack pointer in **ret_caller, and unwinding goes on there, past
+ * entry's frame, as it does past a function's. */
+void *arch_context_make_called(void *stack_top, void (*entry)(void *), void *arg,
+			       void ***ret_caller);
+
 /* What a debugger needs of a suspended context. */
 #define ARCH_SAVED_REGS 10	/* of the CPU that has the most */
 struct arch_regs {

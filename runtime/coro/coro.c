@@ -267,6 +267,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->rescue = NULL;
 	c->contains = false;
 	c->local = NULL;
+	write_once(c->on, NULL);
 	c->last = NULL;
 	c->watched = false;
 	c->specific = NULL;
@@ -326,6 +327,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	if (!c)
 		return NULL;
 	memset(&c->stack, 0, sizeof(c->stack));
+	write_once(c->on, NULL);
 	c->sp = NULL;
 	sanitize_adopt(&c->sanitize);
 	c->tp = arch_tp_get();

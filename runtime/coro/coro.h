@@ -123,6 +123,8 @@ struct coro {
 
 	/* The life. */
 	struct stack stack;	/* low == NULL: a kernel thread's own */
+	const struct stack *on;	/* that it is on while it runs a generator, or
+				 * NULL; owner only, others read */
 	void *stack_low;	/* the program's own memory, or NULL */
 	void *stack_start;	/* first frame goes here, below the TLS block */
 	void (*entry)(void *);
@@ -192,6 +194,15 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 /* The last reference of a coroutine that is DONE and off its stack: keeps the
  * shell (object, stack, TLS block) for the next coro_get. */
 void coro_put(struct coro *c);
+
+/* The stack that its innermost frames are on. Of one that runs it may be another
+ * the next moment; the memory stays a stack's. */
+static inline const struct stack *coro_stack(const struct coro *c)
+{
+	const struct stack *on = read_once(c->on);
+
+	return on ? on : &c->stack;
+}
 
 /* No coroutine is left: what those that there were have kept for the next ones
  * goes, but for what others may look at, a page or two for each. */

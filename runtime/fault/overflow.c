@@ -33,9 +33,14 @@ struct hit {
 	struct coro *owner;
 };
 
+static bool in_guard_of(const struct stack *s, uintptr_t addr)
+{
+	return s->pool && addr - (uintptr_t)s->low < s->guard;
+}
+
 static bool in_guard(const struct coro *c, uintptr_t addr)
 {
-	return c->stack.pool && addr - (uintptr_t)c->stack.low < c->stack.guard;
+	return in_guard_of(&c->stack, addr) || in_guard_of(coro_stack(c), addr);
 }
 
 static long find_owner(struct coro *c, void *arg)
@@ -52,7 +57,9 @@ static long find_owner(struct coro *c, void *arg)
 /* coroutine 7 "worker" */
 static const char *title(const struct coro *c, char *buf, size_t size)
 {
-	if (*c->name)
+	if (c->kind == CORO_KIND_THREAD)
+		snprintf(buf, size, "kernel thread %d", c->tid);
+	else if (*c->name)
 		snprintf(buf, size, "coroutine %llu \"%.15s\"",
 			 (unsigned long long)c->id, c->name);
 	else
@@ -66,14 +73,20 @@ static void tell(const struct hit *h, const struct coro *me, const void *uctx)
 	static struct backtrace trace;		/* one report at a time */
 	static char text[4096];
 	const struct coro *c = h->owner;
-	bool whole = c->stack.asked % (1 << 20) == 0;
-	char whose[64], who[64], size[32], want[32];
+	/* Its own, or that of a generator that it runs. */
+	const struct stack *s = in_guard_of(&c->stack, h->addr) ? &c->stack
+								: coro_stack(c);
+	bool whole = s->asked % (1 << 20) == 0, generator = s != &c->stack;
+	char whose[80], who[64], size[32], want[32];
 	struct arch_regs regs;
+	size_t n = 0;
 
-	title(c, whose, sizeof(whose));
-	census_bytes(c->stack.asked, size);
+	if (generator)
+		n = (size_t)snprintf(whose, sizeof(whose), "a generator of ");
+	title(c, whose + n, sizeof(whose) - n);
+	census_bytes(s->asked, size);
 	snprintf(want, sizeof(want), "%zu%c",
-		 c->stack.asked * 2 >> (whole ? 20 : 10), whole ? 'M' : 'K');
+		 s->asked * 2 >> (whole ? 20 : 10), whole ? 'M' : 'K');
 	if (c == me)
 		cogo_warn("stack overflow: %s ran over its stack of %s",
 			  whose, size);
@@ -83,10 +96,12 @@ static void tell(const struct hit *h, const struct coro *me, const void *uctx)
 			  me ? title(me, who, sizeof(who)) : "a kernel thread",
 			  whose, size);
 	report("  the stack is %p-%p, its guard %zu bytes at %p; touched was "
-	       "%#lx\n", (void *)(c->stack.low + c->stack.guard),
-	       (void *)c->stack.top, c->stack.guard, (void *)c->stack.low,
-	       (unsigned long)h->addr);
-	if (conf.stack)
+	       "%#lx\n", (void *)(s->low + s->guard), (void *)s->top, s->guard,
+	       (void *)s->low, (unsigned long)h->addr);
+	if (generator)
+		report("  to give it more, ask cogo_gen_new for it: %s, say\n",
+		       want);
+	else if (conf.stack)
 		report("  %s is what --stack (COGO_STACK) says; give it more, "
 		       "%s say\n", size, want);
 	else
@@ -95,7 +110,7 @@ static void tell(const struct hit *h, const struct coro *me, const void *uctx)
 		       "pthread_attr_setstacksize, or by its limit (ulimit -s)\n",
 		       want, want);
 	arch_regs_from_ucontext(uctx, &regs);
-	backtrace_walk(&regs, true, me ? &me->stack : NULL, &trace);
+	backtrace_walk(&regs, true, me ? coro_stack(me) : NULL, &trace);
 	backtrace_print(&trace, text, sizeof(text));
 	sys_write_all(2, text, strlen(text));
 }

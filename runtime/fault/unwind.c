@@ -103,11 +103,11 @@ static void run(struct unwind *u, uintptr_t below)
 
 bool unwind_on_stack(const struct coro *me, uintptr_t sp)
 {
-	if (me->stack_low)
-		return sp - (uintptr_t)me->stack_low <= me->stack.asked;
-	return !me->stack.low ||
-	       sp - (uintptr_t)me->stack.low <=
-		       (uintptr_t)(me->stack.top - me->stack.low);
+	const struct stack *s = coro_stack(me);
+
+	if (s == &me->stack && me->stack_low)
+		return sp - (uintptr_t)me->stack_low <= s->asked;
+	return !s->low || sp - (uintptr_t)s->low <= (uintptr_t)(s->top - s->low);
 }
 
 static SANITIZE_ENDS
@@ -172,7 +172,7 @@ SANITIZE_ENDS void unwind(struct coro *me, enum unwind_why why)
 	if (!me->unwind)
 		cogo_throw("coroutine %llu is unwound and has no base",
 			   (unsigned long long)me->id);
-	if (!me->unwind->outer && !me->unwind->lent)
+	if (!me->unwind->lent && !unwind_last(me)->outer)
 		atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
 					 memory_order_relaxed);
 	me->in_runtime = 0;

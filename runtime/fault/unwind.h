@@ -30,6 +30,7 @@ struct unwind {
 	enum unwind_why why;	/* UNWIND_NOT but on the walk and after it */
 	bool lent;	/* in the middle of a kernel thread, whose own cleanups
 			 * are libc's */
+	bool passes;	/* who catches here goes on with it outside */
 	struct cogo_deferred *deferred;
 	__pthread_unwind_buf_t *cleanups;
 	struct _pthread_cleanup_buffer *old_cleanups;
@@ -45,11 +46,17 @@ struct unwind {
  *
  * u.why tells afterwards how it ended. Catching a walk that is not one's own
  * business, one goes on with it: unwind(me, u.why). */
+static inline bool unwind_lends(const struct coro *me)
+{
+	return me->unwind ? me->unwind->lent : me->kind != CORO_KIND_CORO;
+}
+
 static inline void unwind_begin(struct coro *me, struct unwind *u)
 {
 	u->outer = me->unwind;
 	u->why = UNWIND_NOT;
-	u->lent = me->unwind ? me->unwind->lent : me->kind != CORO_KIND_CORO;
+	u->lent = unwind_lends(me);
+	u->passes = false;
 	u->deferred = NULL;
 	u->cleanups = NULL;
 	u->old_cleanups = NULL;
@@ -65,6 +72,18 @@ static inline void unwind_end(struct coro *me, struct unwind *u)
 	me->unwind = u->outer;
 }
 
+/* Where a walk ends that nobody catches for good on its way; of me that has a
+ * base. One that passes even so is a generator's, on a kernel thread that has
+ * none. */
+static inline const struct unwind *unwind_last(const struct coro *me)
+{
+	const struct unwind *u = me->unwind;
+
+	while (u->passes && u->outer)
+		u = u->outer;
+	return u;
+}
+
 /* Leaves everything up to the innermost base. Opens every door. me: the caller,
  * which has one. */
 _Noreturn void unwind(struct coro *me, enum unwind_why why);
@@ -76,7 +95,8 @@ _Noreturn void unwind_on(struct coro *me);
  * innermost base. For a walk that has failed. */
 _Noreturn void unwind_rest(struct coro *me);
 
-/* Whether an address is on the stack that me runs on as a rule; of kernel threads
+/* Whether an address is on the stack that me runs on as a rule, its own or that of
+ * its innermost generator; of kernel threads
  * we do not know. */
 bool unwind_on_stack(const struct coro *me, uintptr_t sp);
 

@@ -95,7 +95,7 @@ static void note_trace(struct coro *me, const struct arch_regs *from, bool exact
 	backtrace_open();
 	/* libunwind takes libc's locks, and must not park on them. */
 	me->bound++;
-	backtrace_walk(from, exact, me->stack.low ? &me->stack : NULL, &trace);
+	backtrace_walk(from, exact, coro_stack(me), &trace);
 	n->trace = write_trace(&trace);
 	me->bound--;
 }
@@ -111,7 +111,7 @@ static NOINLINE void panic_from(const char *message, const struct arch_regs *fro
 {
 	struct coro *me = self_or_adopt();
 
-	if (!me || !me->unwind)
+	if (!me || !me->unwind || unwind_last(me)->passes)
 		die(message);
 	/* A panic on the way out of a panic: the first is what went wrong. */
 	if (me->unwind->why == UNWIND_NOT) {

@@ -84,9 +84,10 @@ static bool let_go(struct coro *c)
 
 static void measure(struct coro *c, char *sp, struct census_entry *e)
 {
-	char *top = c->stack_start;
+	const struct stack *s = coro_stack(c);
+	char *top = s == &c->stack ? c->stack_start : s->top;
 
-	if (e->stack_asked && sp > c->stack.low && sp < top)
+	if (e->stack_asked && sp > s->low && sp < top)
 		e->stack_deep = (size_t)(top - sp);
 }
 
@@ -96,7 +97,7 @@ static void walk_suspended(struct coro *c, struct census_entry *e)
 
 	memset(&regs, 0, sizeof(regs));
 	arch_context_regs(c->sp, &regs);
-	backtrace_walk(&regs, false, &c->stack, &e->trace);
+	backtrace_walk(&regs, false, coro_stack(c), &e->trace);
 	measure(c, c->sp, e);
 }
 
@@ -111,7 +112,7 @@ static void walk_asleep(struct coro *c, struct census_entry *e)
 
 	if (!regs.pc)
 		return;
-	backtrace_walk(&regs, false, &c->stack, &e->trace);
+	backtrace_walk(&regs, false, coro_stack(c), &e->trace);
 	atomic_thread_fence(memory_order_acquire);
 	if (atomic_load_explicit(&c->asleep.pc, memory_order_relaxed) != regs.pc ||
 	    atomic_load_explicit(&c->asleep.sp, memory_order_relaxed) != regs.sp)
@@ -143,7 +144,7 @@ static void describe(struct coro *c, struct census_entry *e)
 	e->stack_asked = e->stack_deep = e->stack_touched = 0;
 	e->trace.depth = 0;
 	if (c->kind == CORO_KIND_CORO && c->stack.pool)
-		e->stack_asked = c->stack.asked;
+		e->stack_asked = coro_stack(c)->asked;
 }
 
 enum census_result census_take(struct coro *c, bool walk,
@@ -170,7 +171,7 @@ enum census_result census_take(struct coro *c, bool walk,
 		walk_asleep(c, e);
 	}
 	if (walk && e->stack_asked)
-		e->stack_touched = census_touched(&c->stack);
+		e->stack_touched = census_touched(coro_stack(c));
 	return owed ? CENSUS_OWED : CENSUS_TAKEN;
 }
 

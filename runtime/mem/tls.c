@@ -298,14 +298,13 @@ void tls_init(bool force_shared)
 		  look_up();
 	tls.private = !tls.why;
 	find_member("_thread_db_pthread_cancelhandling", &tls.cancel);
+	*(void **)&tls.exceptions = dlsym(RTLD_DEFAULT, "__cxa_get_globals");
+	dlerror();	/* not the program's */
 	if (tls.private) {
 		tls.why = "";
 		dl_iterate_phdr(find_libc, (void *)tls.ctype_init);
 		join_list();
-		return;
 	}
-	*(void **)&tls.exceptions = dlsym(RTLD_DEFAULT, "__cxa_get_globals");
-	dlerror();	/* not the program's */
 }
 
 bool tls_private(void)
@@ -569,6 +568,11 @@ void tls_give(const struct tls_carried *c)
 	}
 	h_errno = c->resolver_error;
 	errno = c->error;
+}
+
+void **tls_exceptions(void)
+{
+	return tls.exceptions ? tls.exceptions() : NULL;
 }
 
 void tls_fork_lock(void)

@@ -90,6 +90,10 @@ void tls_carried_init(struct tls_carried *c);
 void tls_take(struct tls_carried *c);
 void tls_give(const struct tls_carried *c);
 
+/* The two words in which the C++ library keeps this thread's exceptions: those
+ * caught, and how many are in flight. NULL without that library. */
+void **tls_exceptions(void);
+
 void tls_fork_lock(void);
 void tls_fork_unlock(void);
 /* In the child. tp: the caller's, if its block is one of these, or 0.

@@ -76,7 +76,7 @@ static COLD void compare(struct coro *me, const struct arch_regs *from)
 		return;
 	/* libunwind takes libc's locks, and must not park on them. */
 	me->bound++;
-	backtrace_walk(from, false, &me->stack, &trace);
+	backtrace_walk(from, false, coro_stack(me), &trace);
 	me->bound--;
 	errno = saved;
 	lock(&stats_lock);

@@ -197,7 +197,7 @@ static long trim(struct coro *c, void *arg)
 		    memory_order_relaxed))
 		return 0;
 	if (c->stack.pool) {
-		stack_trim(&c->stack, c->sp);
+		stack_trim(coro_stack(c), c->sp);
 		write_once(c->trimmed, true);
 	}
 	s = CORO_HELD;

@@ -70,9 +70,8 @@ static inline void *begin_thread(void *arg)
 	check(me != NULL);
 	t->coro = me;
 	t->fn(t->arg);
-	local_end(me);
 	t->over = true;
-	return NULL;
+	return NULL;	/* and with it end its values */
 }
 
 static inline struct task *task_new(void (*fn)(void *), void *arg)

@@ -137,6 +137,50 @@ arch_context_start:
 	.cfi_endproc
 	.size	arch_context_start, . - arch_context_start
 
+/* The same of one that is called. At its stack pointer lies
+ *
+ *	 0	the stack pointer of who waits for it, as arch_switch saved it
+ *	 8	nothing
+ *
+ * so the caller's frame is 176 above what that word says, and its registers lie
+ * below, where arch_switch has stored them. */
+	nop
+	.globl	arch_context_start_called
+	.hidden	arch_context_start_called
+	.type	arch_context_start_called, %function
+	.p2align 4
+arch_context_start_called:
+	.cfi_startproc
+	/* DW_CFA_def_cfa_expression: breg31 0, deref, plus_uconst 176 */
+	.cfi_escape 0x0f, 6, 0x8f, 0, 0x06, 0x23, 0xb0, 0x01
+	.cfi_offset x29, -176
+	.cfi_offset x30, -168
+	.cfi_offset x19, -160
+	.cfi_offset x20, -152
+	.cfi_offset x21, -144
+	.cfi_offset x22, -136
+	.cfi_offset x23, -128
+	.cfi_offset x24, -120
+	.cfi_offset x25, -112
+	.cfi_offset x26, -104
+	.cfi_offset x27, -96
+	.cfi_offset x28, -88
+	.cfi_offset d8, -80
+	.cfi_offset d9, -72
+	.cfi_offset d10, -64
+	.cfi_offset d11, -56
+	.cfi_offset d12, -48
+	.cfi_offset d13, -40
+	.cfi_offset d14, -32
+	.cfi_offset d15, -24
+	mov	x29, #0
+	mov	x30, #0
+	mov	x0, x20
+	blr	x19
+	brk	#0
+	.cfi_endproc
+	.size	arch_context_start_called, . - arch_context_start_called
+
 /* long arch_call_on(stack_top, fn, arg): the frame pointer keeps the way
  * back, so that unwinding crosses from the new stack to the old. */
 	.globl	arch_call_on

@@ -7,6 +7,7 @@
 #include <string.h>
 
 void arch_context_start(void);
+void arch_context_start_called(void);
 
 struct frame {
 	uint64_t fp, pc;
@@ -26,17 +27,32 @@ const int arch_reg_numbers[ARCH_SAVED_REGS] = {
 	19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
 };
 
-void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg)
+static struct frame *make(uintptr_t top, void (*start)(void),
+			  void (*entry)(void *), void *arg)
 {
-	uintptr_t top = (uintptr_t)stack_top & ~(uintptr_t)15;
 	struct frame *f = (struct frame *)(top - sizeof(*f));
 
 	memset(f, 0, sizeof(*f));
 	__asm__ volatile("mrs %0, fpcr" : "=r"(f->fpcr));
 	f->x[0] = (uint64_t)entry;
 	f->x[1] = (uint64_t)arg;
-	f->pc = (uint64_t)arch_context_start;
+	f->pc = (uint64_t)start;
 	return f;
+}
+
+void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg)
+{
+	return make((uintptr_t)stack_top & ~(uintptr_t)15, arch_context_start,
+		    entry, arg);
+}
+
+void *arch_context_make_called(void *stack_top, void (*entry)(void *), void *arg,
+			       void ***ret_caller)
+{
+	void **block = (void **)((uintptr_t)stack_top & ~(uintptr_t)15) - 2;
+
+	*ret_caller = block;
+	return make((uintptr_t)block, arch_context_start_called, entry, arg);
 }
 
 void arch_context_regs(void *sp, struct arch_regs *ret_regs)

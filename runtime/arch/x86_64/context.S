@@ -119,6 +119,36 @@ arch_context_start:
 	.cfi_endproc
 	.size	arch_context_start, . - arch_context_start
 
+/* The same of one that is called. At its stack pointer lies
+ *
+ *	 0	the stack pointer of who waits for it, as arch_switch saved it
+ *	 8	nothing
+ *
+ * so the caller's frame is 64 above what that word says, and its registers lie
+ * below, where arch_switch has pushed them. */
+	nop
+	.globl	arch_context_start_called
+	.hidden	arch_context_start_called
+	.type	arch_context_start_called, @function
+	.p2align 4
+arch_context_start_called:
+	.cfi_startproc
+	/* DW_CFA_def_cfa_expression: breg7 0, deref, plus_uconst 64 */
+	.cfi_escape 0x0f, 5, 0x77, 0, 0x06, 0x23, 64
+	.cfi_offset rip, -8
+	.cfi_offset rbp, -16
+	.cfi_offset rbx, -24
+	.cfi_offset r12, -32
+	.cfi_offset r13, -40
+	.cfi_offset r14, -48
+	.cfi_offset r15, -56
+	xorl	%ebp, %ebp
+	movq	%r13, %rdi
+	call	*%r12
+	ud2
+	.cfi_endproc
+	.size	arch_context_start_called, . - arch_context_start_called
+
 /* long arch_call_on(stack_top, fn, arg): the frame pointer keeps the way
  * back, so that unwinding crosses from the new stack to the old. */
 	.globl	arch_call_on

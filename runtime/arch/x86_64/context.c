@@ -14,6 +14,7 @@
 __attribute__((visibility("hidden"))) unsigned char arch_use_wrfsbase;
 
 void arch_context_start(void);
+void arch_context_start_called(void);
 
 struct frame {
 	uint32_t mxcsr;
@@ -29,20 +30,35 @@ const int arch_reg_numbers[ARCH_SAVED_REGS] = {
 	3, 12, 13, 14, 15, -1, -1, -1, -1, -1,
 };
 
-void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg)
+static struct frame *make(uintptr_t top, void (*start)(void),
+			  void (*entry)(void *), void *arg)
 {
-	uintptr_t top = (uintptr_t)stack_top & ~(uintptr_t)15;
 	struct frame *f;
 
-	/* arch_context_start runs with the stack aligned as before a call. */
+	/* start runs with the stack aligned as before a call. */
 	f = (struct frame *)(top - sizeof(*f));
 	__asm__ volatile("stmxcsr %0" : "=m"(f->mxcsr));
 	__asm__ volatile("fnstcw %0" : "=m"(f->x87_control));
 	f->r12 = (uint64_t)entry;
 	f->r13 = (uint64_t)arg;
 	f->r14 = f->r15 = f->rbx = f->rbp = 0;
-	f->pc = (uint64_t)arch_context_start;
+	f->pc = (uint64_t)start;
 	return f;
+}
+
+void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg)
+{
+	return make((uintptr_t)stack_top & ~(uintptr_t)15, arch_context_start,
+		    entry, arg);
+}
+
+void *arch_context_make_called(void *stack_top, void (*entry)(void *), void *arg,
+			       void ***ret_caller)
+{
+	void **block = (void **)((uintptr_t)stack_top & ~(uintptr_t)15) - 2;
+
+	*ret_caller = block;
+	return make((uintptr_t)block, arch_context_start_called, entry, arg);
 }
 
 void arch_context_regs(void *sp, struct arch_regs *ret_regs)
