@@ -13,6 +13,7 @@
  * socket and its channel, and a select does that. */
 #include <arpa/inet.h>
 #include <cogo.h>
+#include <errno.h>
 #include <error.h>
 #include <signal.h>
 #include <stdio.h>

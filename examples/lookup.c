@@ -5,8 +5,9 @@
  *	./lookup localhost example.org ...
  *
  * getaddrinfo is the C library's own, with /etc/hosts, name services and all. It
- * waits where no library could see it; then another kernel thread takes over the
- * rest, so that the names are looked for side by side. */
+ * waits deep inside of it, where a coroutine cannot leave its kernel thread; another
+ * one goes on with the rest meanwhile, so that the names are looked for side by
+ * side. (cogo_resolve is the same with a deadline.) */
 #include <arpa/inet.h>
 #include <cogo.h>
 #include <netdb.h>

@@ -11,6 +11,7 @@
  *
  * The context also has a deadline, after which the stages stop by themselves. */
 #include <cogo.h>
+#include <errno.h>
 #include <error.h>
 #include <stdio.h>
 #include <stdlib.h>

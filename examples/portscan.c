@@ -4,10 +4,12 @@
  *	cc portscan.c -o portscan $(pkg-config --cflags --libs cogo)
  *	./portscan [FROM [TO]]
  *
- * A plain connect in each coroutine. There are as many of them as descriptors are
- * to be spent on it, and no more: that is the scope's limit. */
+ * A connect in each coroutine; cogo_connect is the one that has a deadline. There are
+ * as many at a time as descriptors are to be spent on it: that is the scope's
+ * limit. */
 #include <arpa/inet.h>
 #include <cogo.h>
+#include <errno.h>
 #include <error.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -27,14 +29,12 @@ static int probe(void *arg)
 		.sin_port = htons((uint16_t)port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
-	struct timeval patience = { .tv_sec = 1 };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (fd < 0)
 		return -errno;
-	/* It limits a connect, too. */
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	is_open[port] = connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0;
+	is_open[port] = cogo_connect(fd, (struct sockaddr *)&addr, sizeof(addr),
+				     cogo_in(COGO_SEC)) == 0;
 	close(fd);
 	return 0;
 }

@@ -139,6 +139,16 @@ class Channels(Examples):
 
 
 class Numbers(Examples):
+    def test_generators_give_what_is_asked_for(self):
+        with tempfile.NamedTemporaryFile('w') as f:
+            f.write('first\nsecond\nthird\n')
+            f.flush()
+            said = self.run_example('generators', f.name)
+        self.assertEqual(said, (
+            '0 2 8 34 144 610 2584 \n'
+            'two shapes: the same\na 4 for a 3: different\n'
+            'first\nsecond\n(closed)\n'))
+
     def test_bank_keeps_its_money(self):
         said = self.run_example('bank', 20, 200)
         numbers = re.fullmatch(r'20 tellers, (\d+) transfers, (\d+) audits: '
