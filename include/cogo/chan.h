@@ -158,6 +158,8 @@ COGO_API int cogo_timer_stop(struct cogo_chan *timer);
  *	void cogo_free(COGO_CHAN(T) c) */
 #define cogo_close(c) cogo_chan_close(cogo_raw(c))
 #define cogo_free(c)  cogo_chan_free(cogo_raw(c))
+/* cogo_chan_ref, of the same type. */
+#define cogo_share(c) ((__typeof__(c))cogo_chan_ref(cogo_raw(c)))
 
 /* cogo_send of a value, which is converted as if assigned; cogo_put for ever.
  *

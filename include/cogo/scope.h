@@ -91,7 +91,8 @@ COGO_API const char *cogo_scope_message(const struct cogo_scope *s);
  *	}
  *
  * s is a pointer; result, which may be NULL, gets what cogo_scope_end returns.
- * The block may be left in any way. */
+ * The block may be left in any way. It is left, and what is declared in it is gone,
+ * before the children are waited for: what they use is declared before it. */
 #define cogo_scope(s, result)						\
 	for (struct cogo_scope_block COGO_NAME_(cogo_block_, __LINE__)	\
 		     __attribute__((cleanup(cogo_scope_block_end))) =	\
@@ -108,7 +109,9 @@ struct cogo_scope_block {
 	int *result;
 	int done;
 };
-COGO_API struct cogo_scope *cogo_scope_block_begin(struct cogo_scope_block *b);
+/* Never NULL, so that a compiler knows that the block is run. */
+COGO_API struct cogo_scope *cogo_scope_block_begin(struct cogo_scope_block *b)
+	__attribute__((returns_nonnull));
 COGO_API void cogo_scope_block_end(struct cogo_scope_block *b);
 
 #ifdef __cplusplus

@@ -19,6 +19,7 @@
 
 #include "base/compiler.h"
 #include <stdbool.h>
+#include <stddef.h>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -48,6 +49,17 @@
 #if SANITIZE_THREAD
 #include <sanitizer/tsan_interface.h>
 #endif
+
+/* LeakSanitizer, which a program may have whether we have one or not, looks for
+ * pointers in memory of malloc's and of libc's, and would miss those in ours. */
+void __lsan_register_root_region(const void *mem, size_t size)
+	__attribute__((weak));
+
+static inline void sanitize_map(const void *mem, size_t size)
+{
+	if (__lsan_register_root_region)
+		__lsan_register_root_region(mem, size);
+}
 
 /* Of each context. */
 struct sanitize {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* mem/slab.c - objects of one type in memory that never becomes anything else. */
 #include "mem/slab.h"
+#include "base/sanitize.h"
 #include "base/sys.h"
 #include <stdatomic.h>
 
@@ -22,10 +23,13 @@ static struct slab_chunk *add_chunk(struct slab *s)
 {
 	size_t count = s->next_chunk ? s->next_chunk : FIRST_CHUNK;
 	struct slab_chunk *c;
+	size_t size = sizeof(*c) + count * s->size;
 
-	c = sys_map(sizeof(*c) + count * s->size);
+	c = sys_map(size);
 	if (!c)
 		return NULL;
+	/* What a thread that ends by exit has in malloc's memory is not lost. */
+	sanitize_map(c, size);
 	c->count = count;
 	c->next = atomic_load_explicit(&s->chunks, memory_order_relaxed);
 	if (count < LARGEST_CHUNK)

@@ -539,14 +539,17 @@ Test(chan, a_typed_channel_carries_values_of_its_type)
 
 Test(chan, references_keep_it_until_the_last_is_given_back)
 {
-	COGO_CHAN(int) c = cogo_make(int, 1);
+	COGO_CHAN(int) c = cogo_make(int, 1), d;
 	int x = 0;
 
 	with(1);
 	check(cogo_chan_ref(cogo_raw(c)) == cogo_raw(c));
 	cogo_free(c);
-	check_eq(cogo_put(c, 6), 0);
-	check_eq(cogo_get(c, x), 0);
-	check_eq(x, 6);
+	d = cogo_share(c);
+	check(d == c);
 	cogo_free(c);
+	check_eq(cogo_put(d, 6), 0);
+	check_eq(cogo_get(d, x), 0);
+	check_eq(x, 6);
+	cogo_free(d);
 }
