@@ -110,6 +110,11 @@ void cogo_chan_free(struct cogo_chan *ch)
 	if (!ch || atomic_fetch_sub_explicit(&ch->refs, 1,
 					     memory_order_acq_rel) != 1)
 		return;
+	/* Those of another process are not there (chan_inherit). */
+	if (ch->process == lock_held &&
+	    (waitq_any(&ch->receivers) || waitq_any(&ch->senders)))
+		cogo_throw("channel %p: its last reference is given back while somebody waits for it",
+			   (void *)ch);
 	free(ch->ring);
 	free(ch);
 }

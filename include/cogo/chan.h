@@ -51,7 +51,8 @@ COGO_API struct cogo_chan *cogo_chan_new(size_t item_size, size_t capacity);
 COGO_API struct cogo_chan *cogo_chan_ref(struct cogo_chan *ch);
 
 /* Gives a reference back; with the last one the channel goes, and what is still
- * in it. Nobody may be waiting for it then. NULL: nothing happens. Never parks. */
+ * in it. Who still waits for it then has not taken one: that aborts. NULL: nothing
+ * happens. Never parks. */
 COGO_API void cogo_chan_free(struct cogo_chan *ch);
 
 /* No more will be sent. Whoever waits to send, and everybody who tries after, is
@@ -109,7 +110,8 @@ COGO_API struct cogo_chan *cogo_after(cogo_time when);
 COGO_API struct cogo_chan *cogo_ticker_new(int64_t period);
 
 /* Sets it to another moment; a ticker goes on from there. 1 if it was set and not
- * received yet, else 0. Never parks; wakes who waits, to wait for the new one. */
+ * received yet, else 0; -ENOMEM on a thread's first call. Never parks; wakes who
+ * waits, to wait for the new one. */
 COGO_API int cogo_timer_reset(struct cogo_chan *timer, cogo_time when);
 
 /* Unsets it. As cogo_timer_reset. */

@@ -105,7 +105,8 @@ COGO_API int cogo_select(struct cogo_case *cases, size_t n, cogo_time deadline);
  * The block is run twice, once to see which cases there are, when each argument is
  * evaluated, and once to run the body; so nothing stands in it but these, always
  * the same. A case is switched off by giving it NULL. There are at most 16,
- * COGO_CHOOSE_MOST. */
+ * COGO_CHOOSE_MOST. A select in a body of another is better a function of its own:
+ * its names are the same. */
 #ifndef __cplusplus
 
 #define COGO_CHOOSE_MOST 16

@@ -484,6 +484,24 @@ Test(chan, nobody_waits_in_the_child_of_a_fork)
 	cogo_chan_free(c);
 }
 
+static void free_it(void *arg)
+{
+	cogo_chan_free(arg);
+}
+
+Test(chan, to_give_the_last_reference_back_while_somebody_waits_aborts)
+{
+	struct cogo_chan *c = cogo_chan_new(sizeof(int), 0);
+	struct one o = one_of(c, 0);
+
+	with(1);
+	until_waits(go(recv_one, &o));
+	check_eq(unit_signal_of(free_it, c), SIGABRT);
+	cogo_chan_close(c);
+	join_all();
+	cogo_chan_free(c);
+}
+
 /* ---- with types ---- */
 
 struct pair {
