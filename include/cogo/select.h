@@ -56,12 +56,12 @@ struct cogo_case {
 	 * receive from, empty; then nothing was sent, and what was received is all
 	 * zero bytes. -EBADF: there is no such descriptor. */
 	int result;
-	union {
+	__extension__ union {
 		struct cogo_chan *chan;
 		struct cogo_coro *coro;
 		int fd;
 	};
-	union {
+	__extension__ union {
 		const void *item;
 		void *ret_item;
 	};
