@@ -247,9 +247,11 @@ COGO_API int cogo_recover(void (*fn)(void *), void *arg, struct cogo_panic *ret)
  * of that coroutine, if its process or itself has asked for that and the program
  * has no handler of its own. What the coroutine was in the middle of is left as
  * it was, in the C library too: a last resort for servers. Otherwise the program
- * ends as any other, with a report. */
-COGO_API void cogo_contain_faults(bool on);	/* the caller's, and of those it makes */
-COGO_API void cogo_contain_all_faults(bool on);	/* of those made from now on */
+ * ends as any other, with a report. This is for the caller, and for those that it
+ * makes from now on. */
+COGO_API void cogo_contain_faults(bool on);
+/* The same for all that are made from now on, by whomever. */
+COGO_API void cogo_contain_all_faults(bool on);
 
 /* ---- local storage ----
  *
