@@ -45,8 +45,9 @@ COGO_API void cogo_scope_begin(struct cogo_scope *s);
 
 /* Makes a child that runs fn(arg). What fn returns is 0, or a failure: a negative
  * errno. attr as for cogo_go. 0, or what cogo_go returns, and -ECANCELED when the
- * scope has failed or been cancelled, or the caller has. Parks where there is a
- * limit and it is reached. */
+ * scope has failed or been cancelled, or the caller has. A child that cannot be made
+ * is a failure of the scope, so nothing is lost on those who do not look here. Parks
+ * where there is a limit and it is reached. */
 COGO_API int cogo_scope_go(struct cogo_scope *s, const struct cogo_attr *attr,
 			   int (*fn)(void *), void *arg);
 /* The same, but -EAGAIN at the limit; does not park. */

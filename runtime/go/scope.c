@@ -177,6 +177,17 @@ static int wait_until_below(struct scope *s, uint32_t below, cogo_time deadline)
 	return cancel_out(me, r);
 }
 
+/* A child that could not be made would be missed by nobody who does not look at
+ * what cogo_scope_go returns. */
+static COLD void lose(struct scope *s, int r)
+{
+	struct coro *me = door_in();
+
+	fail(s, r, NULL);
+	if (me)
+		door_leave(me);
+}
+
 int cogo_scope_go(struct cogo_scope *scope, const struct cogo_attr *attr,
 		  int (*fn)(void *), void *arg)
 {
@@ -188,6 +199,8 @@ int cogo_scope_go(struct cogo_scope *scope, const struct cogo_attr *attr,
 		if (r)
 			break;
 	}
+	if (r && r != -ECANCELED)
+		lose(inner(scope), r);
 	return r;
 }
 

@@ -158,7 +158,7 @@ static void make_without_memory(void)
 	cogo_scope_begin(&s);
 	r = cogo_scope_go(&s, NULL, quietly, NULL);
 	check(r == 0 || r == -ENOMEM);
-	check_eq(cogo_scope_end(&s), 0);
+	check_eq(cogo_scope_end(&s), r);
 	check_eq(cogo_sleep(1000), 0);
 	check_eq(cogo_park(0), -ETIMEDOUT);
 	while (n)

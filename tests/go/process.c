@@ -427,7 +427,7 @@ static void run_out(void)
 		r = cogo_scope_go(&s, &big, (int (*)(void *))(void (*)(void))park,
 				  NULL);
 		check(r == -ENOMEM || r == -EAGAIN);
-		check_eq(cogo_scope_end(&s), 0);
+		check_eq(cogo_scope_end(&s), r);
 		/* Those that there are go on. */
 		while (n) {
 			cogo_unpark(c[--n]);
