@@ -86,11 +86,8 @@ int main(int argc, char **argv)
 			if (entry->fts_info != FTS_F)
 				continue;
 			*last = file_new(entry->fts_path);
-			r = cogo_scope_go(s, NULL, sum, *last);
-			if (r) {
-				cogo_scope_cancel(s, -r);
+			if (cogo_scope_go(s, NULL, sum, *last))
 				break;
-			}
 			last = &(*last)->next;
 		}
 	}

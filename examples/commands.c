@@ -45,9 +45,7 @@ int main(int argc, char **argv)
 	cogo_scope (s, &r) {
 		for (int i = 1; i < argc; i++) {
 			c[i].text = argv[i];
-			r = cogo_scope_go(s, NULL, run, &c[i]);
-			if (r)
-				cogo_scope_cancel(s, -r);
+			cogo_scope_go(s, NULL, run, &c[i]);
 		}
 	}
 	if (r)

@@ -49,13 +49,8 @@ int main(int argc, char **argv)
 		error(2, 0, "usage: portscan [FROM [TO]]");
 	cogo_scope (s, &r) {
 		cogo_scope_limit(s, AT_A_TIME);
-		for (int port = from; port <= to; port++) {
-			r = cogo_scope_go(s, NULL, probe, (void *)(intptr_t)port);
-			if (r) {
-				cogo_scope_cancel(s, -r);
-				break;
-			}
-		}
+		for (int port = from; port <= to; port++)
+			cogo_scope_go(s, NULL, probe, (void *)(intptr_t)port);
 	}
 	if (r)
 		error(1, -r, "gave up");
