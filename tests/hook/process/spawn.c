@@ -392,13 +392,17 @@ static void children_are_shared_among_threads_that_wait_for_any(void)
 static void a_stopped_child_is_told_and_continues(void)
 {
 	siginfo_t info = {0};
-	int status = -1;
-	pid_t pid = fork();
+	int status = -1, go_on[2];
+	char c = 0;
+	pid_t pid;
 
+	EXPECT_OK(pipe(go_on));
+	pid = fork();
 	if (pid == 0) {
 		alarm(100);
 		raise(SIGSTOP);
-		_exit(4);
+		/* Its end would take the place of what it has to tell before. */
+		_exit(read(go_on[0], &c, 1) == 1 ? 4 : 5);
 	}
 	EXPECT_EQ(waitpid(pid, &status, WUNTRACED), pid);
 	EXPECT(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
@@ -406,6 +410,9 @@ static void a_stopped_child_is_told_and_continues(void)
 	EXPECT_OK(kill(pid, SIGCONT));
 	EXPECT_EQ(waitpid(pid, &status, WCONTINUED), pid);
 	EXPECT(WIFCONTINUED(status));
+	EXPECT_EQ(write(go_on[1], &c, 1), 1);
+	close(go_on[0]);
+	close(go_on[1]);
 	EXPECT_OK(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT));
 	EXPECT_EQ(info.si_status, 4);
 	EXPECT_EQ(status_of(pid), 4 << 8);
