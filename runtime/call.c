@@ -28,6 +28,7 @@
 #include "base/lock.h"
 #include "cogo/call.h"
 #include "fault/door.h"
+#include "fault/unwind.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
@@ -418,16 +419,25 @@ static void call_now(struct call *c)
 	call_by(c->how, c->n, c->fn, c->returned, c->values);
 }
 
-/* Integers that are small are returned in a whole register, from the low end,
- * which is where they begin on every CPU that we know. */
-static void run_call(void *arg)
+/* And however that ends, end(c). On the list, and no attribute of this frame's: to
+ * one compiler that may throw, and it would call abort, which is a name of ours.
+ * Integers that are small are returned in a whole register, from the low end, which
+ * is where they begin on every CPU that we know. */
+static void call_and_end(struct call *c, void (*end)(void *))
 {
-	struct call *c = arg;
+	struct cogo_deferred d = { .fn = end, .arg = c };
 
-	cogo_defer(free, c);
+	unwind_push(self(), &d);
 	call_now(c);
 	if (c->result)
 		memcpy(c->result, c->returned, c->size);
+	unwind_pop(self(), &d);
+	end(c);
+}
+
+static void run_call(void *arg)
+{
+	call_and_end(arg, free);
 }
 
 static int spawn_any(struct cogo_coro **ret, const struct cogo_attr *attr,
@@ -540,10 +550,7 @@ static void end_forgotten(void *arg)
 
 static void run_forgotten(void *arg)
 {
-	struct call *c = arg;
-
-	cogo_defer(end_forgotten, c);
-	call_now(c);
+	call_and_end(arg, end_forgotten);
 }
 
 /* Where storage is shared, who waited may be on another kernel thread; compilers
@@ -591,6 +598,7 @@ static void call_and_go(ffi_cif *cif, void *ret UNUSED, void **args, void *user)
 		return;
 	}
 	c->fn = b->fn;
+	c->result = NULL;
 	c->n = b->n;
 	c->how = &b->calls;
 	c->callback = b;

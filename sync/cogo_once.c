@@ -42,7 +42,7 @@ static bool begin(struct cogo_once *o)
 	return r;
 }
 
-static void end(struct attempt *a)
+static NOTHROW void end(struct attempt *a)
 {
 	struct coro *me = sure_in();
 

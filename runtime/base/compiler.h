@@ -11,6 +11,9 @@
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 #define NOINLINE	__attribute__((noinline))
 #define COLD		__attribute__((cold, noinline))
+/* A function that runs as a cleanup: no compiler need think of what to do should it
+ * throw. */
+#define NOTHROW		__attribute__((nothrow))
 #define UNUSED		__attribute__((unused))
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
 

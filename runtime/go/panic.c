@@ -114,7 +114,7 @@ void cogo_panic(const char *format, ...)
 }
 
 /* Also when the thread ends by a walk of libc's, through this frame. */
-static void leave(struct unwind *u)
+static NOTHROW void leave(struct unwind *u)
 {
 	struct coro *me = self();
 

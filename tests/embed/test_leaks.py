@@ -22,6 +22,9 @@ class Leaks(unittest.TestCase):
              '--show-leak-kinds=definite,indirect,possible', USE],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             timeout=280, check=False)
+        if 'Possibly corrupted debuginfo' in done.stdout:
+            self.skipTest('this valgrind cannot read the debugging information '
+                          'of the compiler that built libcogo.so')
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertIn('HEAP SUMMARY', done.stdout)
         for kind in ('definitely lost', 'indirectly lost', 'possibly lost'):
