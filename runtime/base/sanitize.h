@@ -81,6 +81,10 @@ struct sanitize {
 #define SANITIZE_ENDS
 #endif
 
+/* For functions whose variables must be where their frame is: AddressSanitizer may
+ * keep them elsewhere, to find their use after the return. */
+#define SANITIZE_IN_PLACE SANITIZE_ENDS
+
 /* Frames between here and there, further up on this stack, are left by a jump:
  * what they had marked as none of theirs is anybody's. */
 static inline void sanitize_jump(const void *there UNUSED)

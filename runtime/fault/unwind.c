@@ -94,16 +94,19 @@ static bool on_stack_of(const struct unwind *u, const void *at)
 }
 
 /* Whether the frame that something lies in is behind us, when the walk is at a
- * frame of the base's stack that begins at `below`: deeper on this one, or on
- * another, which the walk has left. A generator's walk has left none but a fault's;
- * what lies elsewhere is its asker's. */
+ * frame of the base's stack that begins at `below`: on another stack, which the
+ * walk has left, or deeper on this one. */
 static bool is_behind(const struct unwind *u, const void *at, uintptr_t below)
 {
-	if (!at)
-		return false;
-	if (on_stack_of(u, at))
-		return (uintptr_t)at < below;
-	return !u->passes || contain_stack(self(), at);
+	return at && ((uintptr_t)at < below || !on_stack_of(u, at));
+}
+
+/* The same of something on libc's list. That is the kernel thread's, and where a
+ * generator's stack is left, what lies elsewhere is its asker's. */
+static bool libcs_is_behind(const struct unwind *u, const void *at, uintptr_t below)
+{
+	return is_behind(u, at, below) &&
+	       (!u->passes || on_stack_of(u, at) || contain_stack(self(), at));
 }
 
 /* ---- libc's own lists ----
@@ -145,7 +148,7 @@ static void run_libcs(const struct unwind *u, uintptr_t below)
 	for (;;) {
 		libc->push(&head, NULL, NULL);
 		b = head.__prev;
-		if (is_behind(u, b, below))
+		if (libcs_is_behind(u, b, below))
 			head.__prev = b->__prev;
 		else
 			b = NULL;
@@ -227,7 +230,8 @@ static void run(struct unwind *u, uintptr_t below)
 			d = NULL;
 		if (!is_behind(u, old, below))
 			old = NULL;
-		if (is_behind(u, buf, below) && !(d && d->over_ == buf) &&
+		if ((u->lent ? libcs_is_behind(u, buf, below) :
+			       is_behind(u, buf, below)) && !(d && d->over_ == buf) &&
 		    !(old && (void *)old < (void *)buf))
 			jump(buf->__cancel_jmp_buf);
 		if (d && (!old || (void *)d < (void *)old)) {

@@ -72,7 +72,7 @@ static bool destroy(struct coro *me, struct unwind *v)
 
 /* One that panics or exits ends itself alone: each is taken off before it runs, so
  * whoever begins anew finds the next. */
-static void destroy_all(struct coro *me, struct unwind *u)
+static SANITIZE_IN_PLACE void destroy_all(struct coro *me, struct unwind *u)
 {
 	bool done = false;
 
@@ -159,7 +159,7 @@ static void end_process(struct coro *me)
 	exit(0);
 }
 
-static void run(void *arg)
+static SANITIZE_IN_PLACE void run(void *arg)
 {
 	struct cogo_coro *n = arg;
 	struct coro *me = n->coro;

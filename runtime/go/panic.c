@@ -122,7 +122,8 @@ static NOTHROW void leave(struct unwind *u)
 		unwind_end(me, u);
 }
 
-static enum unwind_why try(struct coro *me, void (*fn)(void *), void *arg,
+static SANITIZE_IN_PLACE
+enum unwind_why try(struct coro *me, void (*fn)(void *), void *arg,
 			   char **ret_message)
 {
 	struct unwind u __attribute__((cleanup(leave)));

@@ -235,9 +235,10 @@ static void *wake_them(void *arg)
 	(void)arg;
 	while (!atomic_load(&stop)) {
 		int i = (int)(unit_random(&seed) % OWNERS);
+		uint64_t seen = atomic_load(&open_ticket[i]);
 
-		if (wait_claim(&owner[i], atomic_load(&open_ticket[i]),
-			       WAIT_WOKEN)) {
+		/* None is no ticket: it has not begun its first wait. */
+		if (seen && wait_claim(&owner[i], seen, WAIT_WOKEN)) {
 			woken++;
 			told[i]++;
 		}
