@@ -21,12 +21,13 @@
 
 static const struct unwind_libc *libc;
 
-static struct {
+/* Written by the first who comes; several may, and one of them is the first. */
+static struct unwinder {
 	_Unwind_Reason_Code (*force)(struct _Unwind_Exception *,
 				     _Unwind_Stop_Fn, void *);
 	_Unwind_Word (*cfa)(struct _Unwind_Context *);
-	_Atomic bool found;
 } unwinder;
+static _Atomic uint32_t found;	/* 0 not yet, 1 by somebody just now, 2 */
 
 void unwind_use(const struct unwind_libc *lent)
 {
@@ -36,19 +37,29 @@ void unwind_use(const struct unwind_libc *lent)
 /* The one that the program's own frames were made for. */
 void unwind_prepare(void)
 {
+	struct unwinder it = { 0 };
+	uint32_t none = 0;
 	void *lib;
 
 	/* acquire: pairs with the release below. */
-	if (likely(atomic_load_explicit(&unwinder.found, memory_order_acquire)))
+	if (likely(atomic_load_explicit(&found, memory_order_acquire) == 2))
 		return;
 	lib = libc ? libc->open("libgcc_s.so.1", RTLD_NOW | RTLD_LOCAL) : NULL;
 	if (!lib)
 		return;
-	*(void **)&unwinder.cfa = dlsym(lib, "_Unwind_GetCFA");
-	*(void **)&unwinder.force = dlsym(lib, "_Unwind_ForcedUnwind");
-	/* release: who finds it found finds both. */
-	if (unwinder.force && unwinder.cfa)
-		atomic_store_explicit(&unwinder.found, true, memory_order_release);
+	*(void **)&it.cfa = dlsym(lib, "_Unwind_GetCFA");
+	*(void **)&it.force = dlsym(lib, "_Unwind_ForcedUnwind");
+	if (!it.force || !it.cfa)
+		return;
+	if (atomic_compare_exchange_strong_explicit(&found, &none, 1,
+						    memory_order_relaxed,
+						    memory_order_relaxed)) {
+		unwinder = it;
+		/* release: who finds it found finds both. */
+		atomic_store_explicit(&found, 2, memory_order_release);
+	}
+	while (atomic_load_explicit(&found, memory_order_acquire) != 2)
+		sys_call(SYS_sched_yield);
 }
 
 void unwind_open(void)
@@ -58,7 +69,7 @@ void unwind_open(void)
 		"libgcc_s.so.1 must be installed for pthread_exit to work\n";
 
 	unwind_prepare();
-	if (likely(atomic_load_explicit(&unwinder.found, memory_order_acquire)))
+	if (likely(atomic_load_explicit(&found, memory_order_acquire) == 2))
 		return;
 	sys_write_all(2, text, sizeof(text) - 1);
 	libc->abort();
