@@ -21,13 +21,20 @@
 
 static const struct unwind_libc *libc;
 
-/* Written by the first who comes; several may, and one of them is the first. */
-static struct unwinder {
-	_Unwind_Reason_Code (*force)(struct _Unwind_Exception *,
-				     _Unwind_Stop_Fn, void *);
-	_Unwind_Word (*cfa)(struct _Unwind_Context *);
-} unwinder;
-static _Atomic uint32_t found;	/* 0 not yet, 1 by somebody just now, 2 */
+typedef _Unwind_Reason_Code (*force_fn)(struct _Unwind_Exception *,
+					_Unwind_Stop_Fn, void *);
+typedef _Unwind_Word (*cfa_fn)(struct _Unwind_Context *);
+
+/* Whoever comes first writes them, and several may: each the same. */
+static _Atomic(cfa_fn) get_cfa;
+static _Atomic(force_fn) force_unwind;
+
+static bool is_open(void)
+{
+	/* acquire: pairs with the release in unwind_prepare. */
+	return likely(atomic_load_explicit(&force_unwind,
+					   memory_order_acquire) != NULL);
+}
 
 void unwind_use(const struct unwind_libc *lent)
 {
@@ -37,29 +44,22 @@ void unwind_use(const struct unwind_libc *lent)
 /* The one that the program's own frames were made for. */
 void unwind_prepare(void)
 {
-	struct unwinder it = { 0 };
-	uint32_t none = 0;
+	force_fn force;
+	cfa_fn cfa;
 	void *lib;
 
-	/* acquire: pairs with the release below. */
-	if (likely(atomic_load_explicit(&found, memory_order_acquire) == 2))
+	if (is_open())
 		return;
 	lib = libc ? libc->open("libgcc_s.so.1", RTLD_NOW | RTLD_LOCAL) : NULL;
 	if (!lib)
 		return;
-	*(void **)&it.cfa = dlsym(lib, "_Unwind_GetCFA");
-	*(void **)&it.force = dlsym(lib, "_Unwind_ForcedUnwind");
-	if (!it.force || !it.cfa)
+	*(void **)&cfa = dlsym(lib, "_Unwind_GetCFA");
+	*(void **)&force = dlsym(lib, "_Unwind_ForcedUnwind");
+	if (!cfa || !force)
 		return;
-	if (atomic_compare_exchange_strong_explicit(&found, &none, 1,
-						    memory_order_relaxed,
-						    memory_order_relaxed)) {
-		unwinder = it;
-		/* release: who finds it found finds both. */
-		atomic_store_explicit(&found, 2, memory_order_release);
-	}
-	while (atomic_load_explicit(&found, memory_order_acquire) != 2)
-		sys_call(SYS_sched_yield);
+	atomic_store_explicit(&get_cfa, cfa, memory_order_relaxed);
+	/* release: who finds this one finds both. */
+	atomic_store_explicit(&force_unwind, force, memory_order_release);
 }
 
 void unwind_open(void)
@@ -69,7 +69,7 @@ void unwind_open(void)
 		"libgcc_s.so.1 must be installed for pthread_exit to work\n";
 
 	unwind_prepare();
-	if (likely(atomic_load_explicit(&found, memory_order_acquire) == 2))
+	if (is_open())
 		return;
 	sys_write_all(2, text, sizeof(text) - 1);
 	libc->abort();
@@ -265,7 +265,8 @@ _Unwind_Reason_Code stop(int version UNUSED, _Unwind_Action actions,
 {
 	struct unwind *u = arg;
 	bool end = actions & _UA_END_OF_STACK;
-	uintptr_t sp = end ? UINTPTR_MAX : unwinder.cfa(context);
+	uintptr_t sp = end ? UINTPTR_MAX : atomic_load_explicit(
+		&get_cfa, memory_order_relaxed)(context);
 
 	/* A signal's frames, on an alternate stack, or the handler's of a fault:
 	 * addresses there say nothing of where we are. */
@@ -296,7 +297,8 @@ SANITIZE_ENDS void unwind_on(struct coro *me)
 
 	memset(&u->exception, 0, sizeof(u->exception));
 	u->exception.exception_cleanup = not_rethrown;
-	unwinder.force(&u->exception, stop, u);
+	atomic_load_explicit(&force_unwind, memory_order_relaxed)(
+		&u->exception, stop, u);
 	/* The walk found frames without notes; the end is the end. */
 	run(u, (uintptr_t)u);
 	jump(u->end);
