@@ -90,7 +90,8 @@ static NOINLINE void panic_from(const char *message, const struct arch_regs *fro
 {
 	struct coro *me = self_or_adopt();
 
-	if (!me || !me->unwind)
+	/* Where nobody catches it, outside any generator either. */
+	if (!me || !me->unwind || unwind_last(me)->passes)
 		die(message);
 	note(me, message, from, false);
 	unwind(me, UNWIND_PANIC);
@@ -124,7 +125,7 @@ static NOTHROW void leave(struct unwind *u)
 
 static SANITIZE_IN_PLACE
 enum unwind_why try(struct coro *me, void (*fn)(void *), void *arg,
-			   char **ret_message)
+		    char **ret_message)
 {
 	struct unwind u __attribute__((cleanup(leave)));
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* go/run.c - a program whose main is a coroutine. */
 #include "cogo/go.h"
-#include "base/fatal.h"
-#include "coro/self.h"
 #include "base/conf.h"
+#include "base/fatal.h"
 #include "base/sys.h"
+#include "coro/self.h"
 #include "go.h"
 #include <errno.h>
 #include <time.h>

@@ -419,6 +419,18 @@ static void panic_test(void *arg)
 	}
 }
 
+static void ask_panicking_alone(void *arg)
+{
+	/* The child of a fork has none of its parent's threads; none is needed. */
+	asks_panicking(make(panics, arg));
+}
+
+Test(gen, a_panic_that_nobody_catches_ends_the_process_with_its_words)
+{
+	floors_load(1);
+	check_eq(unit_signal_of(ask_panicking_alone, NULL), SIGABRT);
+}
+
 Test(gen, a_panic_comes_out_where_the_generator_was_asked)
 {
 	struct cogo_coro *c;

@@ -38,6 +38,7 @@ static inline void floors_load(int workers)
 		.start_thread = floors_thread,
 		.thread_ends = floors_thread_ends,
 		.thread_exit = pthread_exit,
+		.abort = abort,
 	};
 	if (SANITIZE_ADDRESS)
 		setenv("COGO_FORCE", "shared_tls", 0);
