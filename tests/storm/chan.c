@@ -9,6 +9,7 @@
  * calm		no deadlines, nothing broken off: a wake that is lost is a hang
  * rough	deadlines, cancellations, interruptions at any moment, channels that
  *		are closed and replaced, timers that are set anew, a pipe */
+#include "storm.h"
 #include "base/conf.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -34,20 +35,10 @@
 #define CHANS	5
 #define MOST	10	/* cases of a select: more than fit on the stack */
 
-static uint64_t seed;
 static int rounds = 30000;
 static struct coro *_Atomic who[ALL];
 static _Atomic int running, senders;
-static _Atomic long failures, timeouts, cancels, closes, selects;
-
-static void check(bool good, int line, const char *text)
-{
-	if (good)
-		return;
-	failures++;
-	printf("chan.c:%d: not so: %s\n", line, text);
-}
-#define CHECK(cond) check((cond) ? true : false, __LINE__, #cond)
+static _Atomic long timeouts, cancels, closes, selects;
 
 struct me {
 	int n;
@@ -59,10 +50,7 @@ static struct me everybody[ALL];
 
 static uint32_t chance(struct me *me, uint32_t n)
 {
-	me->chance ^= me->chance << 13;
-	me->chance ^= me->chance >> 7;
-	me->chance ^= me->chance << 17;
-	return (uint32_t)((me->chance >> 32) * n >> 32);
+	return draw(&me->chance, n);
 }
 
 /* ---- messages ---- */
@@ -453,35 +441,14 @@ static void storm(const char *name, void (*fn)(struct me *), bool rough)
 	       name, messages, selects, timeouts, cancels, closes);
 }
 
-static int start_thread(void *(*entry)(void *), void *arg)
-{
-	pthread_t t;
-
-	return -pthread_create(&t, NULL, entry, arg);
-}
-
 int main(int argc, char **argv)
 {
-	static const struct boot_real real = { .start_thread = start_thread };
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	seed = argc > 1 && atoll(argv[1]) ? strtoull(argv[1], NULL, 0) :
-		(uint64_t)now.tv_nsec * 1000003 + (uint64_t)now.tv_sec;
-	if (argc > 3)
-		rounds = atoi(argv[3]);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("seed %llu\n", (unsigned long long)seed);
-	boot_use(&real);
-	boot_load();
-	conf.workers = argc > 2 ? atoi(argv[2]) : 2;
-	if (!coro_adopt(CORO_KIND_THREAD) || boot_start() ||
-	    pipe2(fds, O_NONBLOCK))
+	storm_begin(argc, argv, &rounds);
+	if (pipe2(fds, O_NONBLOCK))
 		abort();
 	timer = cogo_timer_new(COGO_FOREVER);
 
 	storm("calm", do_calm, false);
 	storm("rough", do_rough, true);
-	printf("%ld failures\n", (long)failures);
-	return failures != 0;
+	return storm_end();
 }

@@ -7,6 +7,7 @@
  * mutex as were told so; no signal, no token and no turn is lost or there twice;
  * memory goes when it may. A hang is a failure too. Arguments: seed, workers,
  * rounds; the seed is printed. */
+#include "storm.h"
 #include "../support/lent.h"
 #include "base/conf.h"
 #include "base/sys.h"
@@ -31,20 +32,10 @@
 #define KERNELS 4
 #define ALL	(COROS + KERNELS)
 
-static uint64_t seed;
 static int rounds = 1000;
 static struct coro *_Atomic who[ALL];
 static _Atomic int running, children;
-static _Atomic long failures, cancelled, timeouts, panics;
-
-static void check(bool good, int line, const char *text)
-{
-	if (good)
-		return;
-	failures++;
-	printf("objects.c:%d: not so: %s\n", line, text);
-}
-#define CHECK(cond) check((cond) ? true : false, __LINE__, #cond)
+static _Atomic long cancelled, timeouts, panics;
 
 struct me {
 	int n;
@@ -55,10 +46,7 @@ static struct me everybody[ALL];
 
 static uint32_t chance(struct me *me, uint32_t n)
 {
-	me->chance ^= me->chance << 13;
-	me->chance ^= me->chance >> 7;
-	me->chance ^= me->chance << 17;
-	return (uint32_t)((me->chance >> 32) * n >> 32);
+	return draw(&me->chance, n);
 }
 
 static cogo_time some_deadline(struct me *me)
@@ -544,32 +532,10 @@ static void storm(const char *name, void (*fn)(struct me *))
 	       (long)cancelled, (long)timeouts, (long)panics);
 }
 
-static int start_thread(void *(*entry)(void *), void *arg)
-{
-	pthread_t t;
-
-	return -pthread_create(&t, NULL, entry, arg);
-}
-
-/* Declared nowhere any more; libc has them all the same. */
 int main(int argc, char **argv)
 {
-	static const struct boot_real real = { .start_thread = start_thread };
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	seed = argc > 1 && atoll(argv[1]) ? strtoull(argv[1], NULL, 0) :
-		(uint64_t)now.tv_nsec * 1000003 + (uint64_t)now.tv_sec;
-	if (argc > 3)
-		rounds = atoi(argv[3]);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("seed %llu\n", (unsigned long long)seed);
 	lent_use(SANITIZE_ADDRESS);
-	boot_use(&real);
-	boot_load();
-	conf.workers = argc > 2 ? atoi(argv[2]) : 2;
-	if (!coro_adopt(CORO_KIND_THREAD) || boot_start())
-		abort();
+	storm_begin(argc, argv, &rounds);
 
 	storm("mutex", do_mutex);
 	repair(cogo_mutex_lock(&mutex));
@@ -595,6 +561,5 @@ int main(int argc, char **argv)
 	free((void *)done);
 	free((void *)at_once);
 	local_end(self());
-	printf("%ld failures\n", (long)failures);
-	return failures != 0;
+	return storm_end();
 }

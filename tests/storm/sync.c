@@ -5,6 +5,7 @@
  * locks.c storms the same through pthreads; here the interruptions come far more
  * often than signals can, and at any moment of a wait. Nothing is looked at but
  * what a lock promises. Arguments: seed, workers, rounds; the seed is printed. */
+#include "storm.h"
 #include "base/conf.h"
 #include "base/sys.h"
 #include "boot.h"
@@ -30,20 +31,10 @@
 #define KERNELS 4
 #define ALL	(COROS + KERNELS)
 
-static uint64_t seed;
 static int rounds = 2000;
 static struct coro *_Atomic who[ALL];
 static _Atomic int running;
-static _Atomic long failures, interrupted, timeouts;
-
-static void check(bool good, int line, const char *text)
-{
-	if (good)
-		return;
-	failures++;
-	printf("sync.c:%d: not so: %s\n", line, text);
-}
-#define CHECK(cond) check((cond) ? true : false, __LINE__, #cond)
+static _Atomic long interrupted, timeouts;
 
 struct me {
 	int n;
@@ -54,10 +45,7 @@ static struct me everybody[ALL];
 
 static uint32_t chance(struct me *me, uint32_t n)
 {
-	me->chance ^= me->chance << 13;
-	me->chance ^= me->chance >> 7;
-	me->chance ^= me->chance << 17;
-	return (uint32_t)((me->chance >> 32) * n >> 32);
+	return draw(&me->chance, n);
 }
 
 static cogo_time some_deadline(struct me *me)
@@ -387,30 +375,9 @@ static void storm(const char *name, void (*fn)(struct me *))
 	       interrupted - before, timeouts - before_timeouts);
 }
 
-static int start_thread(void *(*entry)(void *), void *arg)
-{
-	pthread_t t;
-
-	return -pthread_create(&t, NULL, entry, arg);
-}
-
 int main(int argc, char **argv)
 {
-	static const struct boot_real real = { .start_thread = start_thread };
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	seed = argc > 1 && atoll(argv[1]) ? strtoull(argv[1], NULL, 0) :
-		(uint64_t)now.tv_nsec * 1000003 + (uint64_t)now.tv_sec;
-	if (argc > 3)
-		rounds = atoi(argv[3]);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("seed %llu\n", (unsigned long long)seed);
-	boot_use(&real);
-	boot_load();
-	conf.workers = argc > 2 ? atoi(argv[2]) : 2;
-	if (!coro_adopt(CORO_KIND_THREAD) || boot_start())
-		abort();
+	storm_begin(argc, argv, &rounds);
 
 	storm("mutex", do_mutex);
 	CHECK(a == counted && b == counted);
@@ -428,6 +395,5 @@ int main(int argc, char **argv)
 	storm("barrier", do_barrier);
 	CHECK(barrier_drain(&barrier) == 0 && barrier.here == 0);
 	storm("once", do_once);
-	printf("%ld failures\n", (long)failures);
-	return failures != 0;
+	return storm_end();
 }
