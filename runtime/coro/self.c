@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* coro/self.c - the one thread-local word. */
+/* coro/self.c - the one thread-local word.
+ *
+ * A signal handler reads it whenever it comes, in the middle of a switch too:
+ * hence atomic, which costs nothing. */
 #include "coro/self.h"
 #include "arch/tp.h"
+#include <stdatomic.h>
 
-static __thread struct coro *current __attribute__((tls_model("initial-exec")));
+static __thread _Atomic(struct coro *) current
+	__attribute__((tls_model("initial-exec")));
 
 NOINLINE struct coro *self(void)
 {
-	return current;
+	return atomic_load_explicit(&current, memory_order_relaxed);
 }
 
 NOINLINE void self_set(struct coro *c)
 {
-	current = c;
+	atomic_store_explicit(&current, c, memory_order_relaxed);
 }
 
 NOINLINE void self_leave(struct coro *me)
@@ -33,7 +38,8 @@ void self_set_in(uintptr_t tp, struct coro *c)
 	/* As far from the thread pointer in every block. */
 	uintptr_t at = (uintptr_t)&current - arch_tp_get();
 
-	*(struct coro **)(tp + at) = c;
+	atomic_store_explicit((_Atomic(struct coro *) *)(tp + at), c,
+			      memory_order_relaxed);
 }
 
 static void (*tell)(struct coro *);
