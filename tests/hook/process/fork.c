@@ -14,7 +14,7 @@
 
 #include "../../support/expect.h"
 
-static long times = 1000;
+static long times = 300;
 
 /* ---- the load ---- */
 
