@@ -379,19 +379,40 @@ static uint64_t mix(uint64_t h, uint64_t v)
 	return h ^ h >> 29;
 }
 
-#define LANES 8		/* at a time: each waits for its own last product */
+/* Two words by one product, whose halves are folded into one. */
+static inline uint64_t fold(uint64_t a, uint64_t b)
+{
+	__uint128_t product = (__uint128_t)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint64_t word(const char *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
+#define LANES 4		/* at a time: each waits for its own last product */
 
 static uint64_t hash_range(uint64_t h, const char *p, size_t n)
 {
-	uint64_t lane[LANES], v[LANES];
+	static const uint64_t odd[LANES] = {
+		0xa0761d6478bd642full, 0xe7037ed1a0b428dbull,
+		0x8ebc6af09c88c6e3ull, 0x589965cc75374cc3ull,
+	};
+	uint64_t lane[LANES];
 
 	for (uint64_t i = 0; i < LANES; i++)
 		lane[i] = h + i;
-	for (; n >= sizeof(v); n -= sizeof(v), p += sizeof(v)) {
-		memcpy(v, p, sizeof(v));
+	for (; n >= 16 * LANES; n -= 16 * LANES, p += 16 * LANES)
 		for (int i = 0; i < LANES; i++)
-			lane[i] = mix(lane[i], v[i]);
-	}
+			lane[i] += fold(lane[i] ^ word(p + 16 * i),
+					odd[i] ^ word(p + 16 * i + 8));
+	for (; n >= 8; n -= 8, p += 8)
+		lane[0] = mix(lane[0], word(p));
 	for (; n; n--)
 		lane[0] = mix(lane[0], (unsigned char)*p++);
 	for (int i = 1; i < LANES; i++)
