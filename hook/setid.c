@@ -18,8 +18,10 @@
  *	    it ends, as under libc.
  *
  * The list is /proc/self/task. After a chroot there may be none (and a descriptor
- * kept for it would be a way out). Then every number that a thread can have is
- * tried, once; after that, those that have been given out since. */
+ * kept for it would be a way out). So who goes there has the threads noted down
+ * before, and then only the numbers that have been given out since are tried.
+ * After a chroot that we did not see every number is tried that a thread can
+ * have, once: four million, which takes seconds. */
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -152,8 +154,8 @@ struct entry {			/* as getdents64 writes it */
 	char name[];
 };
 
-/* How many were new; -1 when there is no /proc. */
-static int tell_listed(uint64_t *told)
+/* What fn says of each thread, in all; -1 when there is no /proc. */
+static int list(bool (*fn)(uint64_t *set, int tid), uint64_t *set)
 {
 	_Alignas(8) char buf[1024];
 	int dir = (int)sys_call(SYS_openat, AT_FDCWD, "/proc/self/task",
@@ -168,14 +170,14 @@ static int tell_listed(uint64_t *told)
 			const struct entry *e = (const void *)(buf + at);
 
 			if (e->name[0] >= '1' && e->name[0] <= '9')
-				fresh += tell(told, atoi(e->name));
+				fresh += fn(set, atoi(e->name));
 			at += e->size;
 		}
 	sys_call(SYS_close, dir);
 	return n == 0 ? fresh : -1;
 }
 
-/* Threads found by trying; under setid.lock. */
+/* Threads noted, or found by trying; under setid.lock. */
 static struct {
 	uint64_t *known;
 	int process, up_to;
@@ -204,14 +206,19 @@ static void try(int from, int to)
 			add(found.known, tid);
 }
 
-static int tell_tried(uint64_t *told)
+static void find_known(void)
 {
-	int newest = newest_tid(), fresh = 0;
-
 	if (!found.known)
 		found.known = sys_map(SET_BYTES);
 	if (!found.known)
 		cogo_throw("no memory to give threads their credentials");
+}
+
+static int tell_tried(uint64_t *told)
+{
+	int newest = newest_tid(), fresh = 0;
+
+	find_known();
 	if (found.process != sys_getpid() || newest <= 0) {
 		try(1, LAST_TID);
 	} else if (newest > found.up_to) {
@@ -240,7 +247,7 @@ static void tell_all(void)
 		cogo_throw("no memory to give threads their credentials");
 	add(told, sys_gettid());
 	do {
-		fresh = tell_listed(told);
+		fresh = list(tell, told);
 		if (fresh < 0)
 			fresh = tell_tried(told);
 	} while (fresh);
@@ -274,11 +281,47 @@ static long everywhere(long nr, long a, long b, long c)
 	return r;
 }
 
+static bool note(uint64_t *known, int tid)
+{
+	if (tid > 0 && tid <= LAST_TID)
+		add(known, tid);
+	return true;
+}
+
+HOOKED int chroot(const char *path)
+{
+	struct coro *me = self();
+	int newest;
+
+	if (fork_vforked())
+		return REAL(chroot)(path);
+	if (me)
+		door_enter(me);
+	lock(&setid.lock);
+	find_known();
+	/* Who is born after this is newer, or in the list. */
+	newest = newest_tid();
+	if (newest > 0 && list(note, found.known) > 0) {
+		found.process = sys_getpid();
+		found.up_to = newest;
+	}
+	unlock(&setid.lock);
+	if (me)
+		door_leave(me);
+	return REAL(chroot)(path);
+}
+
 void setid_fork_child(void)
 {
 	/* A thread of the parent's may have been about to obey; one of ours
 	 * may have its number one day. */
 	atomic_store_explicit(&setid.to, 0, memory_order_relaxed);
+	/* One thread, and the newest. */
+	if (found.process) {
+		memset(found.known, 0, SET_BYTES);
+		found.process = found.up_to = sys_getpid();
+		add(found.known, found.process);
+	}
 }
 
 /* libc's own while nothing of ours runs. */

@@ -245,6 +245,8 @@ static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 			     (struct rusage *)a[3]);
 	case SYS_gettid:
 		return gettid();
+	case SYS_chroot:
+		return chroot((const char *)a[0]);
 #ifdef SYS_fork
 	case SYS_fork:
 	case SYS_vfork:	/* whose child would return into our caller's frame */

@@ -22,6 +22,7 @@
 
 #define QUIET_TICKS	250	/* without a pick before it sleeps for good */
 #define TRIM_TICKS	100	/* between two walks over the parked */
+#define STILL_TICKS	5	/* without running at all: asleep */
 #define SECOND		1000000000
 
 static struct {
@@ -102,14 +103,22 @@ static cogo_time cpu_of(int tid)
 	return (cogo_time)ts.tv_sec * SECOND + ts.tv_nsec;
 }
 
-/* Whether it sleeps in the kernel (S or D), by its own word. */
-static bool sleeps(int tid)
+/* Whether it sleeps in the kernel (S or D), by its own word; or, where there is
+ * no /proc (after a chroot) or no descriptor left to read it with, by how long it
+ * has not run at all. To take that for a sleep when it waits for a processor costs
+ * a kernel thread, and no more. */
+static bool sleeps(struct worker *w, int tid, cogo_time cpu)
 {
 	char path[64], buf[512], *p;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	if (sys_read_file(path, buf, sizeof(buf)) <= 0)
-		return false;
+	if (sys_read_file(path, buf, sizeof(buf)) <= 0) {
+		if (cpu != w->still_cpu) {
+			w->still_cpu = cpu;
+			w->still = 0;
+		}
+		return ++w->still >= STILL_TICKS;
+	}
 	p = strrchr(buf, ')');
 	return p && (p[2] == 'S' || p[2] == 'D');
 }
@@ -131,7 +140,7 @@ static bool look_at(struct worker *w)
 		w->seen_cpu = cpu;
 		return true;
 	}
-	if (used < MONITOR_TICK / 2 && !sleeps(tid))
+	if (used < MONITOR_TICK / 2 && !sleeps(w, tid, cpu))
 		return true;
 	/* Nothing waits and somebody polls: let it keep what it has. */
 	if (!loop_work_waits() &&

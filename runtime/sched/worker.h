@@ -51,6 +51,8 @@ struct worker {
 	/* The monitor's notes. */
 	uint32_t seen_picks;
 	cogo_time seen_cpu;
+	cogo_time still_cpu;
+	unsigned still;
 	/* A hand-off that it noticed and that lasts: since when, 0: none. */
 	_Atomic cogo_time noticed;
 
