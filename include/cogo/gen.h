@@ -62,10 +62,10 @@ COGO_API int cogo_gen_new(struct cogo_gen **ret_gen, size_t stack_size,
  * stands at (at its first run nothing stands there, and it is lost). 1 when it
  * has yielded: *ret_value is what it has given, good until it is run again. 0
  * when it has ended, now or before. -EBUSY while somebody runs it. -EINVAL when g
- * is none. -ECANCELED when its end was a cancellation, or pthread_exit, and there
- * is nothing of the caller's to be ended with it: a plain kernel thread. -ENOMEM
- * when there is no memory to know the caller by. Parks when g does. Does not
- * return where the end of g is the caller's. */
+ * is none. -ECANCELED when it has called cogo_exit or pthread_exit and the caller is
+ * a plain kernel thread, which goes on. -ENOMEM when there is no memory to know the
+ * caller by. Parks when g does. Does not return where the end of g is the
+ * caller's. */
 COGO_API int cogo_gen_resume(struct cogo_gen *g, const void *sent,
 			     void **ret_value);
 

@@ -75,7 +75,8 @@ COGO_API int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
 COGO_API int cogo_yield(void);
 
 /* Ends the coroutine that calls, from any depth: its cleanups run, and it counts
- * as having returned. An ordinary thread ends as by pthread_exit. */
+ * as having returned. An ordinary thread ends as by pthread_exit; in a generator, the
+ * generator alone does (cogo/gen.h). */
 COGO_API void cogo_exit(void) __attribute__((noreturn));
 
 /* ---- references ---- */

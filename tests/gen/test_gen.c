@@ -682,6 +682,58 @@ Test(gen, to_exit_in_one_ends_the_coroutine)
 	check_eq(cogo_gen_free(g), 0);
 }
 
+static void asks_one_that_exits(struct cogo_gen *g, void *arg)
+{
+	struct cogo_gen *inner = make(exits, NULL);
+	int x = 0;
+
+	(void)g;
+	cogo_defer(happen, "g");
+	if (arg)
+		cogo_recover((void (*)(void *))asks_exiting, inner, NULL);
+	else
+		cogo_gen_next(inner, &x);
+	happen("never");
+}
+
+static int exited;
+
+static void asks_and_goes_on(void *arg)
+{
+	struct cogo_gen *g = arg;
+	int x = 0;
+
+	cogo_defer(happen, "h");
+	check_eq(cogo_gen_next(g, &x), -ECANCELED);
+	exited++;
+	check_eq(cogo_gen_next(g, &x), 0);
+	check_eq(cogo_gen_free(g), 0);
+	check_eq(cogo_sleep(0), 0);
+}
+
+/* On a thread, of which nobody but libc may say that it ends: whatever its frames
+ * have deferred waits for them. */
+Test(gen, to_exit_in_one_on_a_thread_ends_no_more_than_the_outermost)
+{
+	struct cogo_panic p;
+
+	if (SANITIZE_ADDRESS)
+		skip("AddressSanitizer keeps what is deferred off its frame, and so "
+		     "the walk of a thread passes it");
+	floors_load(1);
+	asks_and_goes_on(make(exits, NULL));
+	check(strcmp(events, "eh") == 0);
+	check_eq(cogo_recover(asks_and_goes_on, make(exits, NULL), &p), 0);
+	check(strcmp(events, "eheh") == 0);
+	memset(events, 0, sizeof(events));
+	asks_and_goes_on(make(asks_one_that_exits, NULL));
+	check(strcmp(events, "egh") == 0);
+	memset(events, 0, sizeof(events));
+	asks_and_goes_on(make(asks_one_that_exits, &p));
+	check(strcmp(events, "efgh") == 0);
+	check_eq(exited, 4);
+}
+
 static _Atomic long moved;
 
 /* Everything that a yield and a park must keep, looked at after each. */
