@@ -278,7 +278,8 @@ static COLD int pass_on(struct cogo_gen *g, struct coro *me, uint32_t exiting)
 					  memory_order_relaxed);
 	if (g->wish == WISH_UNWINDS && why == UNWIND_CANCELED)
 		return 0;
-	if (!me->unwind) {
+	/* A kernel thread goes on; but what a panic ends, it ends. */
+	if (!me->unwind || (why != UNWIND_PANIC && !unwind_has_end(me))) {
 		forget_panic(g);
 		return -ECANCELED;
 	}

@@ -38,7 +38,9 @@ name, that macro's prototype. A line that begins with a hyphen is an item of a l
 Names of functions, and the headers', become references, `this` is set off, and
 errors are gathered wherever one is named with its minus. "As cogo_send" says that
 the errors of that one may come here too, and so does "The same", of the ones
-before, unless it goes on "without".
+before, unless it goes on "without"; "but never -EINVAL" takes one away again. A
+table under "Common to all that take a deadline:", in the first comment, is meant for
+each function that has such a parameter. tests/errors provokes every one of them.
 
 Examples are compiled by tests/tools/test_manual.py: those of a header together and
 in order. A stretch between empty lines that begins at the margin and defines or

@@ -7,7 +7,8 @@
  * native API's coroutine, unless it has asked for the same, gets ECANCELED from
  * what it would have waited in, and from functions that cannot say so nothing.
  *
- * On kernel threads all of this is libc's. */
+ * On kernel threads all of this is libc's, but for the end of a generator that one is
+ * in. */
 #include "hook/thread/cancel.h"
 #include "base/sys.h"
 #include "fault/signal.h"
@@ -72,11 +73,11 @@ void cancel_arrive(struct coro *me)
 
 HOOKED void pthread_exit(void *result)
 {
-	struct coro *me = mine();
+	struct coro *me = self();
 
 	if (me && me->thread)
 		me->thread->result = result;
-	if (me)
+	if (me && unwind_has_end(me))
 		unwind(me, UNWIND_EXIT);
 	thread_leaves_main();
 	REAL(pthread_exit)(result);

@@ -42,7 +42,8 @@
 #include <stddef.h>
 
 /* A coroutine that calls fn with these arguments, 16 at most, and is on its own;
- * what fn returns is lost. 0, or as cogo_go, -ENOSYS, -EOPNOTSUPP. Never parks.
+ * what fn returns is lost. 0; as cogo_go, but never -EINVAL; -ENOSYS, -EOPNOTSUPP.
+ * Never parks.
  *
  *	int go(fn, arguments...)
  *
@@ -59,10 +60,13 @@
  * not at all if it panics or is unwound.
  *
  *	int cogo_spawn(struct cogo_coro **ret, TYPE *result, TYPE (*fn)(...),
- *		       arguments...)
- *	int cogo_spawn_with(const struct cogo_attr *attr, ...the same)		*/
+ *		       arguments...) */
 #define cogo_spawn(ret, result, ...) \
 	COGO_SPAWN_(__COUNTER__, ret, (void *)0, result, __VA_ARGS__)
+/* The same, with attributes as for cogo_go: also -EINVAL.
+ *
+ *	int cogo_spawn_with(const struct cogo_attr *attr, struct cogo_coro **ret,
+ *			    TYPE *result, TYPE (*fn)(...), arguments...) */
 #define cogo_spawn_with(attr, ret, result, ...) \
 	COGO_SPAWN_(__COUNTER__, ret, attr, result, __VA_ARGS__)
 

@@ -57,7 +57,7 @@ COGO_API void cogo_chan_free(struct cogo_chan *ch);
 
 /* No more will be sent. Whoever waits to send, and everybody who tries after, is
  * told -EPIPE; receivers get what is left, and then -EPIPE. 0, or -EPIPE if it was
- * closed already. Never parks. */
+ * closed already. Needs no memory. Never parks. */
 COGO_API int cogo_chan_close(struct cogo_chan *ch);
 
 /* Sends a copy of the item. Parks until there is room, or a receiver:
@@ -75,8 +75,9 @@ COGO_API int cogo_send(struct cogo_chan *ch, const void *item,
 COGO_API int cogo_recv(struct cogo_chan *ch, void *ret_item,
 		       cogo_time deadline);
 
-/* The same without waiting: -EAGAIN where they would have to; -EPIPE as above.
- * Works in a coroutine that is to end, too. Never park. */
+/* The same without waiting: -EAGAIN where they would have to; -EPIPE as above;
+ * -ENOMEM on a thread's first call ever. Work in a coroutine that is to end, too.
+ * Never park. */
 COGO_API int cogo_try_send(struct cogo_chan *ch, const void *item);
 COGO_API int cogo_try_recv(struct cogo_chan *ch, void *ret_item);
 
@@ -106,7 +107,7 @@ COGO_API struct cogo_chan *cogo_after(cogo_time when);
 /* A timer that is set anew whenever it is received from: to the next whole number
  * of periods after its making. Ticks do not drift, and those that nobody was there
  * for are left out: what is received is the last one. A period below one
- * nanosecond counts as one. */
+ * nanosecond counts as one. NULL without memory. */
 COGO_API struct cogo_chan *cogo_ticker_new(int64_t period);
 
 /* Sets it to another moment; a ticker goes on from there. 1 if it was set and not
@@ -154,32 +155,38 @@ COGO_API int cogo_timer_stop(struct cogo_chan *timer);
 	cogo_raw(_Generic((c), struct cogo_chan *: (c),                        \
 			 COGO_CHAN(__typeof__((void)0, (x))): (c))) /* the comma takes const off */
 
-/* cogo_chan_close and cogo_chan_free.
+/* As cogo_chan_close.
  *
- *	int cogo_close(COGO_CHAN(T) c)
- *	void cogo_free(COGO_CHAN(T) c) */
+ *	int cogo_close(COGO_CHAN(T) c) */
 #define cogo_close(c) cogo_chan_close(cogo_raw(c))
-#define cogo_free(c)  cogo_chan_free(cogo_raw(c))
+/* cogo_chan_free.
+ *
+ *	void cogo_free(COGO_CHAN(T) c) */
+#define cogo_free(c) cogo_chan_free(cogo_raw(c))
 /* cogo_chan_ref, of the same type. */
 #define cogo_share(c) ((__typeof__(c))cogo_chan_ref(cogo_raw(c)))
 
-/* cogo_send of a value, which is converted as if assigned; cogo_put for ever.
+/* As cogo_send, of a value, which is converted as if assigned.
  *
- *	int cogo_put(COGO_CHAN(T) c, T value)
  *	int cogo_put_until(COGO_CHAN(T) c, T value, cogo_time deadline) */
 #define cogo_put_until(c, value, deadline)                                     \
 	__extension__({                                                        \
 		COGO_ITEM(c) cogo_value_ = (value);                            \
 		cogo_send(cogo_raw(c), &cogo_value_, deadline);                \
 	})
+/* The same for ever, and so never -ETIMEDOUT.
+ *
+ *	int cogo_put(COGO_CHAN(T) c, T value) */
 #define cogo_put(c, value) cogo_put_until(c, value, COGO_FOREVER)
 
-/* cogo_recv into x, a variable of type T; cogo_get for ever.
+/* As cogo_recv, into x, a variable of type T.
  *
- *	int cogo_get(COGO_CHAN(T) c, T x)
  *	int cogo_get_until(COGO_CHAN(T) c, T x, cogo_time deadline) */
 #define cogo_get_until(c, x, deadline)                                         \
 	cogo_recv(COGO_RAW_OF(c, x), &(x), deadline)
+/* The same for ever, and so never -ETIMEDOUT.
+ *
+ *	int cogo_get(COGO_CHAN(T) c, T x) */
 #define cogo_get(c, x) cogo_get_until(c, x, COGO_FOREVER)
 
 /* For each item x until the channel is closed and empty, or the coroutine is to

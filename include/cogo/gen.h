@@ -62,18 +62,22 @@ COGO_API int cogo_gen_new(struct cogo_gen **ret_gen, size_t stack_size,
  * stands at (at its first run nothing stands there, and it is lost). 1 when it
  * has yielded: *ret_value is what it has given, good until it is run again. 0
  * when it has ended, now or before. -EBUSY while somebody runs it. -EINVAL when g
- * is none. -ECANCELED when its end was a cancellation, or pthread_exit, and there
- * is nothing of the caller's to be ended with it: a plain kernel thread. -ENOMEM
- * when there is no memory to know the caller by. Parks when g does. Does not
- * return where the end of g is the caller's. */
+ * is none. -ECANCELED when it has called cogo_exit or pthread_exit and the caller is
+ * a plain kernel thread, which goes on. -ENOMEM when there is no memory to know the
+ * caller by. Parks when g does. Does not return where the end of g is the
+ * caller's. */
 COGO_API int cogo_gen_resume(struct cogo_gen *g, const void *sent,
 			     void **ret_value);
 
-/* The same for values of a type: copies the next into *ret, a pointer to the type
- * that g yields pointers to, or zeroes where it has yielded NULL. */
+/* The same for values of a type: copies the next into *ret, of the type that g
+ * yields pointers to, or zeroes where it has yielded NULL.
+ *
+ *	int cogo_gen_next(struct cogo_gen *g, TYPE *ret) */
 #define cogo_gen_next(g, ret) cogo_gen_next_((g), NULL, (ret), sizeof(*(ret)))
 
-/* The same with an answer: `what` is a pointer, good until g is run again. */
+/* The same with an answer: `what` is good until g is run again.
+ *
+ *	int cogo_gen_send(struct cogo_gen *g, const void *what, TYPE *ret) */
 #define cogo_gen_send(g, what, ret) \
 	cogo_gen_next_((g), (what), (ret), sizeof(*(ret)))
 
@@ -97,20 +101,20 @@ COGO_API void *cogo_gen_sent(const struct cogo_gen *g);
 
 /* In a generator: yields all that `inner` does, in its place, hands down to it
  * what is sent, and frees it, even where g is cancelled or unwound meanwhile.
- * 0 when inner has ended; as cogo_gen_yield when g is to end, as cogo_gen_resume
- * when inner cannot be run. Costs one switch there and back for every level. */
+ * 0 when inner has ended; as cogo_gen_yield when g is to end; -EBUSY or -EINVAL when
+ * inner cannot be run. Costs one switch there and back for every level. */
 COGO_API int cogo_gen_from(struct cogo_gen *g, struct cogo_gen *inner);
 
-/* Says that no more is wanted: the yield that g stands at returns -ECANCELED, and
- * it runs until its end. One that never ran never will. 0 once it has ended, also
- * if it had before; -EBUSY, -EINVAL, -ENOMEM as cogo_gen_resume. Parks when g
- * does. */
+/* Says that no more is wanted: the yield that g stands at says so, and it runs until
+ * its end. One that never ran never will. 0 once it has ended, also if it had
+ * before; as cogo_gen_resume, but never -ECANCELED. Parks when g does. */
 COGO_API int cogo_gen_cancel(struct cogo_gen *g);
 
 /* Ends g and gives back its stack. If it stands at a yield it is unwound from
  * there: its cleanups (cogo_defer, pthread_cleanup_push, C++ destructors) run,
- * here and now, and may park. 0, and g is gone; -EBUSY while somebody runs it, and
- * it is not. NULL is no generator, and 0. */
+ * here and now, and may park. 0, and g is gone; or it is not: -EBUSY while somebody
+ * runs it, -EINVAL when g is none (but NULL is 0), -ENOMEM when there is no memory to
+ * know the caller by. */
 COGO_API int cogo_gen_free(struct cogo_gen *g);
 
 /* The step of cogo_gen_next and cogo_gen_send. */

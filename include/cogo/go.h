@@ -71,11 +71,13 @@ struct cogo_attr {
 COGO_API int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
 		     void (*fn)(void *), void *arg);
 
-/* Lets others run first. 0, or -ECANCELED. On an ordinary thread, sched_yield. */
+/* Lets others run first. 0; -ECANCELED; -ENOMEM on a thread's first call ever. On
+ * an ordinary thread, sched_yield. */
 COGO_API int cogo_yield(void);
 
 /* Ends the coroutine that calls, from any depth: its cleanups run, and it counts
- * as having returned. An ordinary thread ends as by pthread_exit. */
+ * as having returned. An ordinary thread ends as by pthread_exit; in a generator, the
+ * generator alone does (cogo/gen.h). */
 COGO_API void cogo_exit(void) __attribute__((noreturn));
 
 /* ---- references ---- */
@@ -114,8 +116,8 @@ enum cogo_how {
 };
 
 /* Waits for its end: 0 once it has ended; -ETIMEDOUT; -ECANCELED when the caller
- * is; -EDEADLK for the caller itself. Any number may wait for one. The reference
- * stays. Parks. */
+ * is; -EDEADLK for the caller itself; -ENOMEM on a thread's first call ever. Any
+ * number may wait for one. The reference stays. Parks. */
 COGO_API int cogo_wait(struct cogo_coro *c, cogo_time deadline);
 
 /* Waits for its end, for as long as that takes and though the caller be
@@ -138,7 +140,8 @@ COGO_API int cogo_cancel_reason(struct cogo_coro *c);
 
 /* Waits until somebody has called cogo_unpark for the caller, since it last
  * returned 0 from here: then 0, at once if that has been already. Or -ETIMEDOUT,
- * or -ECANCELED. Any number of unparks before a park are one. Parks. */
+ * -ECANCELED, or -ENOMEM where a thread parks for the first time. Any number of
+ * unparks before a park are one. Parks. */
 COGO_API int cogo_park(cogo_time deadline);
 /* Never parks. What the caller has written before, the one it wakes sees. */
 COGO_API void cogo_unpark(struct cogo_coro *c);
@@ -280,9 +283,8 @@ COGO_API int cogo_local_set(const struct cogo_key *key, void *value);
 
 /* Starts it and runs main as the first coroutine; returns when that has ended, with
  * what it returned, or COGO_PANICKED or COGO_CANCELED + 128; a panic is said on
- * stderr. -errno if it cannot
- * be started. For programs whose main shall be a coroutine; others need not call
- * this. Not on a coroutine: -EBUSY. */
+ * stderr. -ENOMEM or -EAGAIN if it cannot be started. For programs whose main shall
+ * be a coroutine; others need not call this. Not on a coroutine: -EBUSY. */
 COGO_API int cogo_run(int (*main)(int, char **), int argc, char **argv);
 
 /* Ends it: every kernel thread it has made is gone when this returns, and its

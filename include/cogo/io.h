@@ -14,6 +14,7 @@
  *			have to wait
  *	-ECANCELED	the caller has been cancelled: at once, also where nothing
  *			would have to wait
+ *	-ENOMEM		on a thread's first call ever
  *
  * and whatever the system call says. A descriptor's own O_NONBLOCK, SO_RCVTIMEO and
  * SO_SNDTIMEO do not count here. Any number may wait for one descriptor. Where one

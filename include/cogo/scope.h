@@ -68,8 +68,8 @@ COGO_API void cogo_scope_cancel(struct cogo_scope *s, int reason);
 /* How many children there are at this moment. */
 COGO_API unsigned cogo_scope_children(struct cogo_scope *s);
 
-/* Waits until there are none, the scope going on: 0, -ETIMEDOUT, -ECANCELED. The
- * owner. Parks. */
+/* Waits until there are none, the scope going on: 0, -ETIMEDOUT, -ECANCELED, -ENOMEM
+ * on a thread's first call ever. The owner. Parks. */
 COGO_API int cogo_scope_wait(struct cogo_scope *s, cogo_time deadline);
 
 /* Waits until there are none, though the caller be cancelled. 0; the first

@@ -64,8 +64,8 @@ COGO_API int cogo_mutex_lock(struct cogo_mutex *m);
 /* The same, until the deadline: also -ETIMEDOUT, -ECANCELED or -ENOMEM. */
 COGO_API int cogo_mutex_lock_until(struct cogo_mutex *m, cogo_time deadline);
 
-/* The same without waiting: -EBUSY where somebody has it, be it the caller.
- * Never parks. */
+/* The same without waiting: -EBUSY where somebody has it, be it the caller;
+ * -EOWNERDEAD and -ENOTRECOVERABLE as above. Never parks. */
 COGO_API int cogo_mutex_trylock(struct cogo_mutex *m);
 
 /* Lets go of it: 0, or -EPERM when the caller does not have it. Never parks. */
@@ -119,19 +119,26 @@ struct cogo_rwlock {
 	uint32_t word, writer;
 };
 
-/* Waits until the caller is in: 0; -EDEADLK, it writes already; -EAGAIN, a
- * quarter of a billion readers are in. No cancellation points. */
+/* Waits until the caller is in, to read: 0; -EDEADLK, it writes already; -EAGAIN, a
+ * quarter of a billion readers are in. No cancellation point. */
 COGO_API int cogo_rwlock_read_lock(struct cogo_rwlock *l);
-COGO_API int cogo_rwlock_write_lock(struct cogo_rwlock *l);
 
 /* The same, until the deadline: also -ETIMEDOUT, -ECANCELED or -ENOMEM. */
 COGO_API int cogo_rwlock_read_lock_until(struct cogo_rwlock *l,
 					 cogo_time deadline);
+
+/* The same without waiting: -EBUSY, or -EAGAIN as above. Never parks. */
+COGO_API int cogo_rwlock_read_trylock(struct cogo_rwlock *l);
+
+/* Waits until the caller is in, to write: 0, or -EDEADLK, it does already. No
+ * cancellation point. */
+COGO_API int cogo_rwlock_write_lock(struct cogo_rwlock *l);
+
+/* The same, until the deadline: also -ETIMEDOUT, -ECANCELED or -ENOMEM. */
 COGO_API int cogo_rwlock_write_lock_until(struct cogo_rwlock *l,
 					  cogo_time deadline);
 
-/* The same without waiting: -EBUSY. Never park. */
-COGO_API int cogo_rwlock_read_trylock(struct cogo_rwlock *l);
+/* The same without waiting: -EBUSY. Never parks. */
 COGO_API int cogo_rwlock_write_trylock(struct cogo_rwlock *l);
 
 /* Lets go of it, as the writer or one of the readers: 0, or -EPERM when nobody
@@ -148,9 +155,10 @@ struct cogo_sem {
 #define COGO_SEM_INIT(tokens) { (uint32_t)(tokens) }
 #define COGO_SEM_MOST 0x7fffffffu
 
-/* Waits for a token and takes it: 0, -ECANCELED, -ENOMEM, and with a deadline
- * -ETIMEDOUT. */
+/* Waits for a token and takes it: 0, -ECANCELED, -ENOMEM. */
 COGO_API int cogo_sem_acquire(struct cogo_sem *s);
+
+/* The same, until the deadline: also -ETIMEDOUT. */
 COGO_API int cogo_sem_acquire_until(struct cogo_sem *s, cogo_time deadline);
 
 /* Takes a token if there is one: 0 or -EBUSY. Never parks. */

@@ -46,8 +46,9 @@ COGO_API cogo_time cogo_now(void);
  * positive, COGO_FOREVER for one that is too long to count. As cogo_now. */
 COGO_API cogo_time cogo_in(int64_t span);
 
-/* Waits until the moment has come, or past it, never before it: 0, or
- * -ECANCELED. Parks; on a kernel thread that runs no coroutine, sleeps. */
+/* Waits until the moment has come, or past it, never before it: 0; -ECANCELED;
+ * -ENOMEM on a thread's first call ever. Parks; on a kernel thread that runs no
+ * coroutine, sleeps. */
 COGO_API int cogo_sleep_until(cogo_time moment);
 
 /* The same for a span. */

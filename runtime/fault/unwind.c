@@ -112,12 +112,14 @@ static bool is_behind(const struct unwind *u, const void *at, uintptr_t below)
 	return at && ((uintptr_t)at < below || !on_stack_of(u, at));
 }
 
-/* The same of something on libc's list. That is the kernel thread's, and where a
- * generator's stack is left, what lies elsewhere is its asker's. */
+/* The same of something on libc's list. That is the kernel thread's, and where the
+ * base is in a generator, which no walk leaves, what lies elsewhere is its asker's. */
 static bool libcs_is_behind(const struct unwind *u, const void *at, uintptr_t below)
 {
+	const struct coro *me = self();
+
 	return is_behind(u, at, below) &&
-	       (!u->passes || on_stack_of(u, at) || contain_stack(self(), at));
+	       (!me->on || on_stack_of(u, at) || contain_stack(me, at));
 }
 
 /* ---- libc's own lists ----
@@ -191,8 +193,9 @@ void unwind_push(struct coro *me, struct cogo_deferred *d)
 {
 	struct unwind *u = me ? me->unwind : NULL;
 
-	/* A generator's stays with it, whoever runs it next. */
-	if (u && (!u->lent || u->passes)) {
+	/* A generator's stays with it, whoever runs it next: with its base, or one
+	 * that it has made since. */
+	if (u && (!u->lent || me->on)) {
 		d->list_ = LIST_OURS;
 		d->over_ = u->cleanups;
 		d->prev_ = u->deferred;

@@ -97,6 +97,17 @@ static inline const struct unwind *unwind_last(const struct coro *me)
 	return u;
 }
 
+/* Whether the end of whoever calls has a base to go to: a coroutine's own or, on a
+ * kernel thread, whose end is libc's business, that of a generator it is in. */
+static inline bool unwind_has_end(const struct coro *me)
+{
+	const struct unwind *u = me->unwind;
+
+	while (u && u->lent && !u->passes)
+		u = u->outer;
+	return u != NULL;
+}
+
 /* Leaves everything up to the innermost base. Opens every door. me: the caller,
  * which has one. */
 _Noreturn void unwind(struct coro *me, enum unwind_why why);

@@ -83,7 +83,7 @@ void cogo_exit(void)
 {
 	struct coro *me = self();
 
-	if (me && me->unwind && !me->unwind->lent)
+	if (me && unwind_has_end(me))
 		unwind(me, UNWIND_EXIT);
 	go_lent.thread_exit(NULL);
 	__builtin_unreachable();

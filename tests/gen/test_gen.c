@@ -449,6 +449,71 @@ Test(gen, a_panic_comes_out_where_the_generator_was_asked)
 	check_eq(cogo_join(c), COGO_PANICKED);
 }
 
+static void defers_and_panics(void *arg)
+{
+	int x = 0;
+
+	cogo_defer(happen, "q");
+	if (arg)
+		cogo_gen_next((struct cogo_gen *)arg, &x);
+	cogo_panic("caught inside");
+}
+
+static void panics_too(struct cogo_gen *g, void *arg)
+{
+	(void)g;
+	cogo_defer(happen, "s");
+	defers_and_panics(arg);
+}
+
+/* Of its own panic, and of another generator's. */
+static void recovers(struct cogo_gen *g, void *arg)
+{
+	struct cogo_gen *inner = arg ? make(panics_too, NULL) : NULL;
+	struct cogo_panic p;
+	int x = 1;
+
+	cogo_defer(happen, "r");
+	check_eq(cogo_recover(defers_and_panics, inner, &p), 1);
+	check(strcmp(p.message, "caught inside") == 0);
+	check_eq(cogo_gen_yield(g, &x), 0);
+	check_eq(cogo_recover(defers_and_panics, NULL, &p), 1);
+	check_eq(cogo_gen_free(inner), 0);
+}
+
+static void asks_recovering(void *arg)
+{
+	struct cogo_gen *g = make(recovers, arg);
+	int x = 0;
+
+	memset(events, 0, sizeof(events));
+	check_eq(cogo_gen_next(g, &x), 1);
+	check(strcmp(events, arg ? "qsq" : "q") == 0);
+	check_eq(cogo_gen_next(g, &x), 0);
+	check(strcmp(events, arg ? "qsqqr" : "qqr") == 0);
+	check_eq(cogo_gen_free(g), 0);
+}
+
+/* Generators' stacks lie above one another and below, and a thread's own, with all
+ * that libc keeps of it, is no part of theirs. */
+Test(gen, a_panic_that_is_caught_in_one_leaves_its_asker_alone)
+{
+	struct cogo_coro *c;
+
+	if (SANITIZE_ADDRESS)
+		skip("AddressSanitizer keeps what is deferred off its frame, and so "
+		     "the walk of a thread passes it");
+	floors_load(2);
+	for (int i = 0; i < 3; i++) {
+		asks_recovering(NULL);
+		asks_recovering(&c);
+		check_eq(cogo_go(&c, NULL, asks_recovering, NULL), 0);
+		check_eq(cogo_join(c), COGO_RETURNED);
+		check_eq(cogo_go(&c, NULL, asks_recovering, &c), 0);
+		check_eq(cogo_join(c), COGO_RETURNED);
+	}
+}
+
 /* ---- in coroutines ------------------------------------------------------- */
 
 static _Atomic int parked;
@@ -615,6 +680,58 @@ Test(gen, to_exit_in_one_ends_the_coroutine)
 	check_eq(cogo_join(c), COGO_RETURNED);
 	check(strcmp(events, "ef") == 0);
 	check_eq(cogo_gen_free(g), 0);
+}
+
+static void asks_one_that_exits(struct cogo_gen *g, void *arg)
+{
+	struct cogo_gen *inner = make(exits, NULL);
+	int x = 0;
+
+	(void)g;
+	cogo_defer(happen, "g");
+	if (arg)
+		cogo_recover((void (*)(void *))asks_exiting, inner, NULL);
+	else
+		cogo_gen_next(inner, &x);
+	happen("never");
+}
+
+static int exited;
+
+static void asks_and_goes_on(void *arg)
+{
+	struct cogo_gen *g = arg;
+	int x = 0;
+
+	cogo_defer(happen, "h");
+	check_eq(cogo_gen_next(g, &x), -ECANCELED);
+	exited++;
+	check_eq(cogo_gen_next(g, &x), 0);
+	check_eq(cogo_gen_free(g), 0);
+	check_eq(cogo_sleep(0), 0);
+}
+
+/* On a thread, of which nobody but libc may say that it ends: whatever its frames
+ * have deferred waits for them. */
+Test(gen, to_exit_in_one_on_a_thread_ends_no_more_than_the_outermost)
+{
+	struct cogo_panic p;
+
+	if (SANITIZE_ADDRESS)
+		skip("AddressSanitizer keeps what is deferred off its frame, and so "
+		     "the walk of a thread passes it");
+	floors_load(1);
+	asks_and_goes_on(make(exits, NULL));
+	check(strcmp(events, "eh") == 0);
+	check_eq(cogo_recover(asks_and_goes_on, make(exits, NULL), &p), 0);
+	check(strcmp(events, "eheh") == 0);
+	memset(events, 0, sizeof(events));
+	asks_and_goes_on(make(asks_one_that_exits, NULL));
+	check(strcmp(events, "egh") == 0);
+	memset(events, 0, sizeof(events));
+	asks_and_goes_on(make(asks_one_that_exits, &p));
+	check(strcmp(events, "efgh") == 0);
+	check_eq(exited, 4);
 }
 
 static _Atomic long moved;

@@ -277,6 +277,21 @@ class Generator(unittest.TestCase):
             'cogo_thing_free': 'somebody has it, and goes on having it',
             'cogo_thing_drop': ''})
 
+    def test_an_error_that_never_comes_is_taken_away(self):
+        self.write(HEADER.replace('As cogo_thing_free.',
+                                  'As cogo_thing_free, but never -EBUSY.'))
+        self.assertEqual(list(manual.gather_errors(self.header)['EBUSY']),
+                         ['cogo_thing_free'])
+
+    def test_what_is_common_to_all_with_a_deadline_is_each_ones(self):
+        self.write(HEADER.replace(
+            ' * - An item', ' * Common to all that take a deadline:\n *\n'
+            ' *\t-ETIMEDOUT\tit is over\n *\n * - An item').replace(
+            '(void *), void *arg)', '(void *), void *arg,\n'
+            '\t\t\t\t\t   cogo_time deadline)'))
+        self.assertEqual(manual.gather_errors(self.header)['ETIMEDOUT'],
+                         {'cogo_thing_new': 'it is over'})
+
     def test_a_line_is_never_taken_for_a_request(self):
         for text in (".so it begins", "'tis so", 'a \\ in it'):
             line = self.writer.prose(text)

@@ -146,6 +146,7 @@ def split_title(lines, attached):
 
 
 INNER = re.compile(r'(The rest is )?what .* (is|are) made of\b', re.I)
+COMMON = 'Common to all that take a deadline:'
 
 
 class Thing:
@@ -294,6 +295,7 @@ class Header:
         self.title = re.sub(r'\.h$', '', name).replace('/', '_')
         self.page = None        # "cogo_chan.3", once it is known to be one
         self.brief, self.text, self.sections = '', [], [Section(None, [])]
+        self.common = {}        # errors of all that take a deadline
         self.macros = re.findall(r'#\s*define\s+(\w+)\(', source)
         self.lines = source.split('\n')
         self.read(scan(source))
@@ -369,6 +371,10 @@ class Header:
         self.brief, _, more = first.partition('. ')
         self.brief = self.brief.rstrip('.')
         self.text = ([more] if more else []) + blocks(lines[at:], self.macros)
+        for b, rows in zip(self.text, self.text[1:]):
+            if isinstance(b, str) and b.endswith(COMMON) and \
+                    isinstance(rows, Rows):
+                self.common = errors_of([rows])
 
     def groups(self):
         for section in self.sections:
@@ -439,6 +445,8 @@ def read_headers(top):
 # ---- what can go wrong --------------------------------------------------------
 
 ERROR = re.compile(r'-(E[A-Z0-9]{2,})\b')
+# "As cogo_go, but never -EINVAL or -EAGAIN".
+NEVER = re.compile(r'\bnever (-E[A-Z0-9]+(?: or -E[A-Z0-9]+)*)')
 
 
 def errors_of(text):
@@ -471,9 +479,15 @@ def errors_of(text):
     return found
 
 
+def common_to(h):
+    """The names of functions to which the header's common errors may come."""
+    return [t.name for group in h.groups() for t in group.things if h.common and
+            t.kind == 'function' and re.search(r'\bcogo_time deadline\b', t.text)]
+
+
 def errors_by_function(h, known):
     """{function: {error: why}}; known are those of other headers."""
-    own, before = {}, {}
+    own, before, common = {}, {}, common_to(h)
     for group in h.groups():
         functions = [t for t in group.things if t.kind in ('function', 'macro')
                      and not t.private and not group.inner]
@@ -493,8 +507,14 @@ def errors_by_function(h, known):
             if re.match(r'The same\b(?! without)', text):
                 for e in before:
                     errors.setdefault(e, '')
+        for names in NEVER.findall(text):
+            for e in ERROR.findall(names):
+                errors.pop(e, None)
         for t in functions:
-            own[t.name] = errors
+            own[t.name] = dict(errors)
+            if t.name in common:
+                for e, why in h.common.items():
+                    own[t.name][e] = errors.get(e) or why
         before = errors
     return own
 
