@@ -40,6 +40,18 @@
 			me, WHY_BLOCKED, restartable, __VA_ARGS__));	\
 	}
 
+/* ENDS: the same for what a disk has to do, which ends by itself */
+#define ENDS(type, name, parameters, arguments, ...)			\
+	HOOKED type name parameters					\
+	{								\
+		struct coro *me = gate_coro();				\
+									\
+		if (!me)						\
+			return REAL(name) arguments;			\
+		return (type)gate_return(gate_finish(			\
+			me, WHY_BLOCKED, true, __VA_ARGS__));		\
+	}
+
 /* Locks of files */
 AWAY(int, flock, (int fd, int how), (fd, how))
 
@@ -58,10 +70,10 @@ HOOKED int lockf64(int fd, int how, off64_t n)
 ALIAS(lockf, lockf64);
 
 /* Until what was written has arrived */
-SLEEPS(int, fsync, (int fd), (fd), true, SYS_fsync, fd)
-SLEEPS(int, fdatasync, (int fd), (fd), true, SYS_fdatasync, fd)
-SLEEPS(int, msync, (void *at, size_t n, int flags), (at, n, flags), true,
-       SYS_msync, (long)at, (long)n, flags)
+ENDS(int, fsync, (int fd), (fd), SYS_fsync, fd)
+ENDS(int, fdatasync, (int fd), (fd), SYS_fdatasync, fd)
+ENDS(int, msync, (void *at, size_t n, int flags), (at, n, flags),
+     SYS_msync, (long)at, (long)n, flags)
 SLEEPS(int, tcdrain, (int fd), (fd), true, SYS_ioctl, fd, TCSBRK, 1)
 AWAY(int, syncfs, (int fd), (fd))
 

@@ -2,6 +2,7 @@
 /* hook/gate.c - shall this call be ours? */
 #include "hook/gate.h"
 #include "base/conf.h"
+#include "base/sys.h"
 #include "fault/signal.h"
 #include "hook/thread/cancel.h"
 #include "sched/block.h"
@@ -72,5 +73,28 @@ long gate_sleep_args(struct coro *me, enum why why, bool restartable, long nr,
 		block_exit(me);
 	} while (r == -EINTR && (r = gate_interrupted(me, restartable)) == 0);
 	door_leave(me);
+	return r;
+}
+
+long gate_finish_args(struct coro *me, enum why why, bool restartable, long nr,
+		      const long args[6])
+{
+	long r = gate_sleep_args(me, why, restartable, nr, args);
+
+	if (unlikely(r == -GATE_CANCELED) && !cancel_unwinds(me)) {
+		door_enter(me);
+		r = gate_uncanceled(me, why, nr, args);
+		door_leave(me);
+	}
+	return r;
+}
+
+long gate_uncanceled(struct coro *me, enum why why, long nr, const long args[6])
+{
+	long r;
+
+	block_enter(me, why);
+	r = sys_call(nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+	block_exit(me);
 	return r;
 }

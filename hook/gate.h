@@ -66,6 +66,13 @@ int gate_interrupted(struct coro *me, bool restartable);
 long gate_sleep_args(struct coro *me, enum why why, bool restartable, long nr,
 		     const long args[6]);
 
+/* The same for what ends by itself, as what a disk has to do: who is told of its
+ * cancellation is not told here, and the call is made. */
+#define gate_finish(me, why, restartable, nr, ...) \
+	gate_finish_args(me, why, restartable, nr, (const long[6]){ __VA_ARGS__ })
+long gate_finish_args(struct coro *me, enum why why, bool restartable, long nr,
+		      const long args[6]);
+
 /* The bare call in that, for one that has a loop of its own around it, between
  * block_enter and block_exit: -EINTR when something has come up, then or before,
  * and gate_interrupted is to be asked. */
@@ -73,5 +80,8 @@ static inline long gate_call(struct coro *me, long nr, const long args[6])
 {
 	return arch_syscall_unless(&me->interrupt, nr, args);
 }
+
+/* The call made in spite of a cancellation, with such a section around it. */
+long gate_uncanceled(struct coro *me, enum why why, long nr, const long args[6]);
 
 #endif

@@ -8,12 +8,14 @@
 #include "hook/io.h"
 #include "base/conf.h"
 #include "hook/real.h"
+#include "hook/thread/cancel.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -57,6 +59,15 @@ static bool io_timed(int fd, const struct io_op *op)
 	return op->timeouts && fdtab_timeout(fd, op->dir) != COGO_FOREVER;
 }
 
+/* Where nobody has to do anything for a call to come to its end. */
+static COLD bool on_disk(int fd)
+{
+	struct stat st;
+
+	return sys_call(SYS_fstat, fd, &st) == 0 &&
+	       (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+}
+
 long io_block(struct coro *me, int fd, const struct io_op *op, const void *arg)
 {
 	struct io_call c = op->block(fd, arg);
@@ -71,6 +82,10 @@ long io_block(struct coro *me, int fd, const struct io_op *op, const void *arg)
 		 * that come here are files, of which it has to say no. */
 	} while (r == -EINTR &&
 		 (r = gate_interrupted(me, !io_timed(fd, op))) == 0);
+	if (unlikely(r == -GATE_CANCELED) && !cancel_unwinds(me) && on_disk(fd)) {
+		me->fd = fd;
+		r = gate_uncanceled(me, op->why, c.nr, c.args);
+	}
 	return r;
 }
 

@@ -152,7 +152,8 @@ COGO_API void cogo_unpark(struct cogo_coro *c);
  * library that may wait returns -ECANCELED to it, at once, also where it would
  * not have had to wait. In the calls of the C library, what would have to wait
  * fails with ECANCELED instead, and what would not is done: so a last message can
- * still be sent. Locks (cogo_mutex_lock, pthread_mutex_lock and their kin,
+ * still be sent. A disk is not waited for in that sense: files are read, written
+ * and synced as ever. Locks (cogo_mutex_lock, pthread_mutex_lock and their kin,
  * sem_wait) are waited for as ever, and so are pthread_cond_wait and
  * pthread_join, which have no way to say it.
  *

@@ -526,6 +526,39 @@ Test(cancel, what_need_not_wait_is_done_and_testcancel_ends)
 	check_eq(read(fd[0], text, 8), 7);
 }
 
+/* On a disk, and where there is none. */
+static void finish_files(void *arg)
+{
+	const char *const folders[] = { ".", "/dev/shm" };
+
+	(void)arg;
+	check_eq(cogo_park(COGO_FOREVER), -ECANCELED);
+	for (int i = 0; i < 2; i++) {
+		int fd = open(folders[i], O_TMPFILE | O_RDWR, 0600);
+		char text[8];
+
+		check(fd >= 0);
+		check_eq(write(fd, "the last", 8), 8);
+		check_eq(pwrite(fd, "line", 4, 4), 4);
+		check_eq(fsync(fd), 0);
+		check_eq(lseek(fd, 0, SEEK_SET), 0);
+		check_eq(read(fd, text, 8), 8);
+		check(!memcmp(text, "the line", 8));
+		check_eq(close(fd), 0);
+	}
+	stage = 1;
+}
+
+Test(cancel, a_disk_is_not_waited_for_in_that_sense)
+{
+	struct cogo_coro *c = begin(NULL, finish_files, NULL);
+
+	stage = 0;
+	check_eq(cogo_cancel(c, 2), 0);
+	check_eq(cogo_join(c), COGO_RETURNED);
+	check_eq(stage, 1);
+}
+
 /* ---- disabled ---- */
 
 static void wait_in_peace(void *arg)
