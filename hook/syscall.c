@@ -224,6 +224,12 @@ static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 		return to_errno(clock_nanosleep((clockid_t)a[0], (int)a[1],
 						(const struct timespec *)a[2],
 						(struct timespec *)a[3]));
+	case SYS_clock_gettime:
+		return clock_gettime((clockid_t)a[0], (struct timespec *)a[1]);
+	case SYS_clock_getres:
+		return clock_getres((clockid_t)a[0], (struct timespec *)a[1]);
+	case SYS_getrusage:
+		return getrusage((__rusage_who_t)a[0], (struct rusage *)a[1]);
 	case SYS_sched_yield:
 		return sched_yield();
 #ifdef SYS_pause

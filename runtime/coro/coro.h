@@ -118,6 +118,11 @@ struct coro {
 		size_t size;
 		unsigned flags;	/* SS_* */
 	} altstack;
+	struct {		/* processor time: see sched/clock.h */
+		bool counted;	/* somebody has asked */
+		_Atomic uint32_t turn;
+		cogo_time used, since;
+	} cpu;
 	int tid;		/* kernel thread it is bound to, or 0 */
 	int vtid;		/* what gettid() says: the same for all its life */
 

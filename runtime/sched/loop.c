@@ -23,6 +23,7 @@
 #include "event/poller.h"
 #include "event/timer.h"
 #include "sched/block.h"
+#include "sched/clock.h"
 #include "sched/monitor.h"
 #include "sched/ready.h"
 #include <errno.h>
@@ -166,6 +167,7 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 				      memory_order_relaxed);
 		set_mask(w, to->sigmask);
 	}
+	clock_switch(from, to);
 	if (unlikely(!from->tp))
 		self_leave(from);
 	tp = to->tp ? to->tp : w->root->tp;

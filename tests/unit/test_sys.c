@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The runtime's door to the kernel. */
 #include "base/sys.h"
+#include "base/vdso.h"
 #include "unit.h"
 #include <errno.h>
 #include <poll.h>
@@ -56,6 +57,19 @@ static int broken_off(int want)
 Test(sys, a_signal_is_no_answer_to_a_look, .timeout = 120)
 {
 	check_eq(broken_off(3), 0);
+}
+
+Test(sys, the_clock_is_the_kernels)
+{
+	struct timespec a, b, c;
+
+	for (int i = 0; i < 1000; i++) {
+		check_eq(sys_call(SYS_clock_gettime, CLOCK_MONOTONIC, &a), 0);
+		check_eq(vdso_clock(CLOCK_MONOTONIC, &b), 0);
+		check_eq(sys_call(SYS_clock_gettime, CLOCK_MONOTONIC, &c), 0);
+		check(a.tv_sec < b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec <= b.tv_nsec));
+		check(b.tv_sec < c.tv_sec || (b.tv_sec == c.tv_sec && b.tv_nsec <= c.tv_nsec));
+	}
 }
 
 Test(sys, what_is_left_of_a_deadline_is_never_negative)

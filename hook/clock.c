@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* hook/clock.c - how much of a processor a thread has had.
+ *
+ * pthread_getcpuclockid makes a clock's number of a thread's, and a coroutine has
+ * one that no kernel thread has: so libc's own does for coroutines. What the kernel
+ * does not know of such a clock, and of CLOCK_THREAD_CPUTIME_ID, is answered here:
+ * see sched/clock.h. */
+#include "sched/clock.h"
+#include "coro/self.h"
+#include "hook/gate.h"
+#include "hook/real.h"
+#include <sys/resource.h>
+#include <time.h>
+
+#define SECOND 1000000000
+
+/* Whose clock that is: false where libc is to be asked; else a coroutine, or NULL
+ * for one that is no more. */
+static bool is_coroutines(clockid_t clock, struct coro **ret)
+{
+	struct coro *me = self();
+	int tid = ~(clock >> 3);
+
+	if (likely(clock >= 0) && clock != CLOCK_THREAD_CPUTIME_ID)
+		return false;
+	if (clock == CLOCK_THREAD_CPUTIME_ID)
+		*ret = me && me->kind == CORO_KIND_CORO ? me : NULL;
+	else if ((clock & 4) && tid >= CORO_FIRST_TID)
+		*ret = coro_of_tid(tid);
+	else
+		return false;
+	return *ret || clock < 0;
+}
+
+HOOKED int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	struct coro *c;
+	cogo_time used;
+
+	if (likely(!is_coroutines(clock, &c)))
+		return REAL(clock_gettime)(clock, ts);
+	if (!c)
+		return (int)gate_errno(-EINVAL);
+	if (gate_bad_pointer(ts))
+		return (int)gate_errno(-EFAULT);
+	used = clock_of(c);
+	ts->tv_sec = used / SECOND;
+	ts->tv_nsec = used % SECOND;
+	return 0;
+}
+
+HOOKED int clock_getres(clockid_t clock, struct timespec *ts)
+{
+	struct coro *c;
+
+	if (!is_coroutines(clock, &c))
+		return REAL(clock_getres)(clock, ts);
+	return c ? REAL(clock_getres)(CLOCK_THREAD_CPUTIME_ID, ts)
+		 : (int)gate_errno(-EINVAL);
+}
+
+static struct timeval timeval_of(cogo_time t)
+{
+	return (struct timeval){ t / SECOND, t % SECOND / 1000 };
+}
+
+static cogo_time time_of(struct timeval t)
+{
+	return (cogo_time)t.tv_sec * SECOND + (cogo_time)t.tv_usec * 1000;
+}
+
+/* The rest is its kernel thread's, which nobody has counted for it. How its time
+ * divides into the program's and the kernel's is guessed by that thread's. */
+HOOKED int getrusage(__rusage_who_t who, struct rusage *usage)
+{
+	int r = REAL(getrusage)(who, usage);
+	cogo_time used, user, all;
+	struct coro *c;
+
+	if (r || who != RUSAGE_THREAD ||
+	    !is_coroutines(CLOCK_THREAD_CPUTIME_ID, &c))
+		return r;
+	used = clock_of(c);
+	user = time_of(usage->ru_utime);
+	all = user + time_of(usage->ru_stime);
+	user = all > 0 ? (cogo_time)((double)used * (double)user / (double)all) : used;
+	usage->ru_utime = timeval_of(user);
+	usage->ru_stime = timeval_of(used - user);
+	return 0;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/clock.c - how long a coroutine has used a processor.
+ *
+ *	used	until it last left a worker
+ *	since	what that kernel thread's clock said when it came there; 0: it
+ *		runs nowhere, or came before anybody asked
+ *
+ * Both are written by the worker that it comes to or leaves, and `turn` is odd
+ * meanwhile. Somebody else who reads them does so again where turn was odd or has
+ * changed, or two readings might go back. */
+#include "sched/clock.h"
+#include "arch/tp.h"
+#include "base/sys.h"
+#include "coro/self.h"
+#include "sched/worker.h"
+#include <time.h>
+
+#define SECOND 1000000000
+
+static cogo_time clock_now(clockid_t clock)
+{
+	struct timespec ts;
+
+	if (sys_call(SYS_clock_gettime, clock, &ts) != 0)
+		return 0;
+	return (cogo_time)ts.tv_sec * SECOND + ts.tv_nsec;
+}
+
+static void set(struct coro *c, cogo_time used, cogo_time since)
+{
+	uint32_t turn = atomic_load_explicit(&c->cpu.turn, memory_order_relaxed);
+
+	atomic_store_explicit(&c->cpu.turn, turn + 1, memory_order_relaxed);
+	/* Who sees what comes now sees that turn is odd, or later. */
+	atomic_thread_fence(memory_order_release);
+	write_once(c->cpu.used, used);
+	write_once(c->cpu.since, since);
+	atomic_store_explicit(&c->cpu.turn, turn + 2, memory_order_release);
+}
+
+void clock_switched(struct coro *from, struct coro *to)
+{
+	cogo_time now = clock_now(CLOCK_THREAD_CPUTIME_ID);
+
+	if (from->cpu.since)
+		set(from, from->cpu.used + now - from->cpu.since, 0);
+	if (read_once(to->cpu.counted))
+		set(to, to->cpu.used, now);
+}
+
+static cogo_time worker_clock(int tid)
+{
+	/* The kernel's encoding of a thread's scheduler clock. */
+	return clock_now((clockid_t)((~(unsigned)tid << 3) | 6));
+}
+
+static cogo_time clock_of_other(struct coro *c)
+{
+	cogo_time since, used, now;
+	uint32_t turn;
+
+	for (;;) {
+		turn = atomic_load_explicit(&c->cpu.turn, memory_order_acquire);
+		since = read_once(c->cpu.since);
+		used = read_once(c->cpu.used);
+		now = since ? worker_clock(read_once(read_once(c->worker)->tid)) : 0;
+		/* What was read is of turn, if that is still what it is. */
+		atomic_thread_fence(memory_order_acquire);
+		if (!(turn & 1) && turn == atomic_load_explicit(
+					   &c->cpu.turn, memory_order_relaxed))
+			return used + now - since;
+		arch_relax();
+	}
+}
+
+cogo_time clock_of(struct coro *c)
+{
+	cogo_time now;
+
+	if (c != self()) {
+		write_once(c->cpu.counted, true);
+		return clock_of_other(c);
+	}
+	now = clock_now(CLOCK_THREAD_CPUTIME_ID);
+	if (!c->cpu.since) {
+		set(c, c->cpu.used, now);
+		write_once(c->cpu.counted, true);
+	}
+	return c->cpu.used + now - c->cpu.since;
+}
