@@ -8,10 +8,13 @@
 #include "base/sys.h"
 #include "event/poller.h"
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/vfs.h>
 
 #define CHUNK	4096
 #define CHUNKS	1024
@@ -20,7 +23,8 @@ enum {
 	OURS = 1, NONBLOCKING = 2, SOCKET = 4,
 	NO_RCVTIMEO = 8, NO_SNDTIMEO = 16,	/* known to be none */
 	KIND_KNOWN = 32, TCP = 64,
-	EPOCH_SHIFT = 8,
+	FROM_MEMORY = 128, TO_MEMORY = 256,	/* without OURS */
+	EPOCH_SHIFT = 9, EPOCH_MASK = 0x7fffff,
 };
 
 static _Atomic(_Atomic uint32_t *) chunks[CHUNKS];
@@ -44,9 +48,9 @@ static uint32_t get(int fd)
 	uint32_t v = e ? atomic_load_explicit(e, memory_order_relaxed) : 0;
 
 	if (v >> EPOCH_SHIFT !=
-	    (atomic_load_explicit(&epoch, memory_order_relaxed) & 0xffffff))
+	    (atomic_load_explicit(&epoch, memory_order_relaxed) & EPOCH_MASK))
 		return 0;
-	return v & 0xff;
+	return v & ((1 << EPOCH_SHIFT) - 1);
 }
 
 static void put(int fd, uint32_t flags)
@@ -60,10 +64,8 @@ static void put(int fd, uint32_t flags)
 			memory_order_relaxed);
 }
 
-void fdtab_born(int fd, bool nonblocking, bool socket)
+static void make_room(int fd)
 {
-	if (fd < 0 || (unsigned)fd >= CHUNK * CHUNKS)
-		return;
 	if (!find(fd)) {
 		_Atomic(_Atomic uint32_t *) *slot = &chunks[fd / CHUNK];
 
@@ -74,6 +76,13 @@ void fdtab_born(int fd, bool nonblocking, bool socket)
 				memory_order_release);
 		unlock(&chunks_lock);
 	}
+}
+
+void fdtab_born(int fd, bool nonblocking, bool socket)
+{
+	if (fd < 0 || (unsigned)fd >= CHUNK * CHUNKS)
+		return;
+	make_room(fd);
 	put(fd, OURS | (nonblocking ? NONBLOCKING : 0) | (socket ? SOCKET : 0));
 }
 
@@ -111,6 +120,33 @@ bool fdtab_tcp(int fd)
 		put(fd, f);
 	}
 	return f & TCP;
+}
+
+bool fdtab_in_memory(int fd, int dir)
+{
+	return get(fd) & (dir == POLLER_IN ? FROM_MEMORY : TO_MEMORY);
+}
+
+void fdtab_look_for_memory(int fd, int dir)
+{
+	struct stat st;
+	struct statfs fs;
+	long flags;
+
+	if (fd < 0 || (unsigned)fd >= CHUNK * CHUNKS || fdtab_ours(fd) ||
+	    sys_call(SYS_fstat, fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return;
+	if (dir == POLLER_IN) {
+		if (sys_call(SYS_fstatfs, fd, &fs) != 0 ||
+		    (fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC))
+			return;
+	} else {
+		flags = sys_call(SYS_fcntl, fd, F_GETFL);
+		if (flags < 0 || (flags & (O_SYNC | O_DSYNC | O_DIRECT)))
+			return;
+	}
+	make_room(fd);
+	put(fd, get(fd) | (dir == POLLER_IN ? FROM_MEMORY : TO_MEMORY));
 }
 
 bool fdtab_nonblocking(int fd)

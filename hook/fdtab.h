@@ -26,6 +26,13 @@ bool fdtab_ours(int fd);
 /* A TCP stream of ours alone. */
 bool fdtab_tcp(int fd);
 
+/* A regular file that the kernel cannot be asked to try without waiting, and that in
+ * this direction is a matter of memory: of writes that a disk gets later, or of a
+ * file system that has none. A hand-off would cost more than such a call. */
+bool fdtab_in_memory(int fd, int dir);
+/* Finds out, after the kernel has said that it cannot try. */
+COLD void fdtab_look_for_memory(int fd, int dir);
+
 /* The program's own O_NONBLOCK on the description. */
 bool fdtab_nonblocking(int fd);
 void fdtab_set_nonblocking(int fd, bool on);

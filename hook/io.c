@@ -131,12 +131,13 @@ static bool too_few(int fd, size_t n)
 
 /* Kinds of files do not know it; emulators and filters may not know the call
  * at all. */
-static COLD long cannot_try(int fd, const struct io_vec *v, long r)
+static COLD long cannot_try(long nr, int fd, const struct io_vec *v, long r)
 {
 	size_t n;
 
 	if (r != -ENOSYS && r != -EOPNOTSUPP)
 		return r;
+	fdtab_look_for_memory(fd, nr == SYS_preadv2 ? POLLER_IN : POLLER_OUT);
 	/* What is wrong with these it says at once. */
 	if (v->n < 0 || v->n > IOV_MAX || gate_bad_pointer(v->iov))
 		return -IO_NO_JUDGE;
@@ -163,7 +164,7 @@ static long try_vec(long nr, int fd, const struct io_vec *v)
 	else
 		r = sys_call(nr, fd, v->iov, v->n, v->offset, v->offset >> 63,
 			     v->flags | RWF_NOWAIT);
-	return likely(r >= 0 || r == -EAGAIN) ? r : cannot_try(fd, v, r);
+	return likely(r >= 0 || r == -EAGAIN) ? r : cannot_try(nr, fd, v, r);
 }
 
 static long try_readv(int fd, const void *arg)
@@ -207,6 +208,17 @@ static const struct io_op write_at_op = {
 	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true,
 };
 
+/* Nobody waits there: as if we were not here, but that it is a place to end. */
+static COLD long in_memory(struct coro *me, int fd, const struct io_op *op,
+			   const struct io_vec *v)
+{
+	struct io_call c = op->block(fd, v);
+
+	cancel_point(me);
+	return sys_call(c.nr, c.args[0], c.args[1], c.args[2], c.args[3],
+			c.args[4], c.args[5]);
+}
+
 static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 		     off_t offset, int flags)
 {
@@ -215,6 +227,8 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_preadv2, fd, iov, n, offset, offset >> 63,
 				flags);
+	if (unlikely(fdtab_in_memory(fd, POLLER_IN)))
+		return in_memory(me, fd, &io_read_op, &v);
 	return io_run_for(me, fd, offset == -1 ? &io_read_op : &read_at_op, &v, n == 1 && !gate_bad_pointer(iov)
 						     ? iov->iov_len : 0);
 }
@@ -232,6 +246,8 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_pwritev2, fd, iov, n, offset, offset >> 63,
 				flags);
+	if (unlikely(fdtab_in_memory(fd, POLLER_OUT)))
+		return in_memory(me, fd, &io_write_op, &v);
 	r = io_run(me, fd, offset == -1 ? &io_write_op : &write_at_op, &v);
 	if (r <= 0 || n < 0 || (size_t)r == (want = total(iov, n)))
 		return r;
