@@ -15,6 +15,7 @@
  * would not work. What we cannot read or do not understand we leave to exec,
  * which knows best. */
 #include "base/conf.h"
+#include "check-program.h"
 #include "die.h"
 #include "program.h"
 
@@ -22,6 +23,7 @@
 #include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +39,8 @@ static void set_variable(const char *name, const char *value)
 
 /* ---- will the loader honour a preload? --------------------------------- */
 
-static void check_program(const char *path, const char *library_path,
-			  const struct binary *library)
+static void refuse_program(const char *path, const char *library_path,
+			   const struct binary *library)
 {
 	struct binary b;
 	char *binary = follow_scripts(path, &b);
@@ -190,7 +192,9 @@ static void help(void)
 		if (conf_settings[i].help != NULL &&
 		    conf_settings[i].option != NULL)
 			print_setting(&conf_settings[i]);
-	puts("  --version          print the version\n"
+	puts("  --check            say how the program would fare, and run "
+	     "nothing of it\n"
+	     "  --version          print the version\n"
 	     "  --help             print this\n"
 	     "\n"
 	     "Variables without an option:");
@@ -203,7 +207,11 @@ static void help(void)
 	     "if it cannot be\n"
 	     "run (or not under cogo: statically linked, set-uid, another "
 	     "architecture, not\n"
-	     "glibc), 125 if cogo-run was asked for something wrong.");
+	     "glibc), 125 if cogo-run was asked for something wrong. With "
+	     "--check: 0 if it\n"
+	     "will run well, 1 if it will run with the remarks given, 2 if it "
+	     "cannot be run;\n"
+	     "127, 126 or 125 if there was nothing to check.");
 }
 
 static void complain(const struct conf_error *e)
@@ -288,15 +296,16 @@ static void set_option(const struct conf_setting *s, const char *value)
 }
 
 /* Returns the index of the program in argv. */
-static int read_options(int argc, char **argv)
+static int read_options(int argc, char **argv, bool *ret_check)
 {
-	enum { OPT_HELP = 1000, OPT_VERSION };
+	enum { OPT_HELP = 1000, OPT_VERSION, OPT_CHECK };
 	struct option options[32] = {
 		{"help", no_argument, NULL, OPT_HELP},
 		{"version", no_argument, NULL, OPT_VERSION},
+		{"check", no_argument, NULL, OPT_CHECK},
 	};
 	char *bind = NULL;
-	int n = 2, c;
+	int n = 3, c;
 
 	for (size_t i = 0; i < conf_nsettings; i++)
 		if (conf_settings[i].option != NULL)
@@ -318,6 +327,9 @@ static int read_options(int argc, char **argv)
 		case OPT_VERSION:
 			puts("cogo-run " COGO_VERSION);
 			exit(fflush(stdout) == 0 ? 0 : EXIT_OURS);
+		case OPT_CHECK:
+			*ret_check = true;
+			continue;
 		case '?':
 			die(EXIT_OURS, "cogo-run --help lists the options");
 		}
@@ -376,12 +388,13 @@ int main(int argc, char **argv)
 	struct cogo_conf c = {0};
 	struct binary library;
 	char *path, *library_path;
+	bool check = false;
 	int first, error;
 
 	/* Whole lines, or two processes' words would mix. */
 	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
 	conf_parse(&c, environ, complain, warn_unknown);
-	first = read_options(argc, argv);
+	first = read_options(argc, argv, &check);
 
 	error = find_program(argv[first], &path);
 	if (error == -ENOENT)
@@ -390,11 +403,16 @@ int main(int argc, char **argv)
 	if (error != 0)
 		die(EXIT_CANNOT, "%s: %s", argv[first], strerror(-error));
 
+	if (check) {
+		library_path = find_library(&library);
+		error = check_program(path, library_path, &library);
+		exit(fflush(stdout) == 0 ? error : EXIT_OURS);
+	}
 	if (!c.disable) {
 		library_path = find_library(&library);
 		/* First whether it is there at all, in exec's own order. */
 		if (access(path, X_OK) == 0)
-			check_program(path, library_path, &library);
+			refuse_program(path, library_path, &library);
 		preload(library_path);
 		set_variable("COGO_RUN", text("%d", (int)getpid()));
 	}
