@@ -49,7 +49,7 @@
 		if (!me)						\
 			return REAL(name) arguments;			\
 		return (type)gate_return(gate_finish(			\
-			me, WHY_BLOCKED, true, __VA_ARGS__));		\
+			me, WHY_DISK, true, __VA_ARGS__));		\
 	}
 
 /* Locks of files */
@@ -75,11 +75,14 @@ ENDS(int, fdatasync, (int fd), (fd), SYS_fdatasync, fd)
 ENDS(int, msync, (void *at, size_t n, int flags), (at, n, flags),
      SYS_msync, (long)at, (long)n, flags)
 SLEEPS(int, tcdrain, (int fd), (fd), true, SYS_ioctl, fd, TCSBRK, 1)
-AWAY(int, syncfs, (int fd), (fd))
+HOOKED int syncfs(int fd)
+{
+	return CALL_AWAY(WHY_DISK, REAL(syncfs)(fd));
+}
 
 HOOKED void sync(void)
 {
-	CALL_AWAY(WHY_BLOCKED, (REAL(sync)(), 0));
+	CALL_AWAY(WHY_DISK, (REAL(sync)(), 0));
 }
 
 /* Between processes */

@@ -38,7 +38,7 @@ static long look_up(struct coro *me, void *fn, const long *words)
 	struct lookup l = { (word_fn)fn, words };
 	long r;
 
-	call_begin(me, WHY_BLOCKED);
+	call_begin(me, WHY_LOOKUP);
 	r = bigstack_call(run, &l);
 	call_end(me);
 	return r;

@@ -9,6 +9,7 @@ static const char *const names[REAL_COUNT] = {
 #define HOOK(name, ...) [REAL_##name] = #name,
 #define ALSO(name, ...) [REAL_##name] = #name,
 #define PASS(name, ...)
+#define GROUP(...)
 #include "hook/names.def"
 };
 

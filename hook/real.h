@@ -13,10 +13,12 @@ enum real_name {
 #define HOOK(name, ...) REAL_##name,
 #define ALSO(name, ...) REAL_##name,
 #define PASS(name, ...)
+#define GROUP(...)
 #include "hook/names.def"
 #undef HOOK
 #undef ALSO
 #undef PASS
+#undef GROUP
 	REAL_COUNT,
 };
 

@@ -411,7 +411,7 @@ static int find_groups(struct group_list *l)
 			return -1;
 		l->n = room;
 		if (me)
-			call_begin(me, WHY_BLOCKED);
+			call_begin(me, WHY_LOOKUP);
 		r = bigstack_call(get_groups, l);
 		if (me)
 			call_end(me);

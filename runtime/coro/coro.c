@@ -463,6 +463,8 @@ const char *why_text(enum why why)
 		[WHY_SELECT] = "in a select",
 		[WHY_WAITGROUP] = "for a wait group",
 		[WHY_LATCH] = "for a latch to be fired",
+		[WHY_LOOKUP] = "for a name to be looked up",
+		[WHY_DISK] = "for a disk",
 	};
 
 	return why < WHY_COUNT && text[why] ? text[why] : "?";

@@ -515,15 +515,39 @@ static long add_stack(struct coro *c, void *arg)
 	return 0;
 }
 
+/* What of hook/names.def (AWAY, BINDS) came to pass. */
+static void tell_kinds(const struct block_stats *b)
+{
+	for (uint32_t i = 0; i < WHY_COUNT; i++)
+		if (b->declared[i])
+			report("    %llu wait%s %s\n",
+			       (unsigned long long)b->declared[i],
+			       b->declared[i] == 1 ? "" : "s", why_text(i));
+}
+
+static void tell_bound(const struct block_stats *b)
+{
+	if (!b->bound)
+		return;
+	report("  bound           %llu time%s to a kernel thread, %llu for "
+	       "good\n", (unsigned long long)b->bound,
+	       b->bound == 1 ? "" : "s", (unsigned long long)b->kept);
+}
+
 static void tell_handoffs(void)
 {
 	static struct block_stats b;
 	static char text[4096];
+	uint64_t declared = 0;
 	char time[32];
 
 	block_get_stats(&b);
+	for (uint32_t i = 0; i < WHY_COUNT; i++)
+		declared += b.declared[i];
 	report("  hand-offs       %llu declared, %llu noticed\n",
-	       (unsigned long long)b.declared, (unsigned long long)b.noticed);
+	       (unsigned long long)declared, (unsigned long long)b.noticed);
+	tell_kinds(&b);
+	tell_bound(&b);
 	if (!b.longest.lasted)
 		return;
 	report("  the longest     %s, %s, by coroutine %llu%s%s%s\n",

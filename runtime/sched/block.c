@@ -27,7 +27,7 @@ static struct {
 } lasting[LASTING];		/* under stats_lock */
 static struct handoff longest;	/* under stats_lock */
 static struct lock stats_lock;
-static _Atomic uint64_t declared, noticed;
+static _Atomic uint64_t declared[WHY_COUNT], noticed, bound, kept;
 static bool watched;
 
 static void leave_slot(struct worker *w)
@@ -50,7 +50,7 @@ void block_enter(struct coro *me, enum why why)
 		return;
 	me->why = why;
 	write_once(me->since, (cogo_time)arch_cycles());
-	atomic_fetch_add_explicit(&declared, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&declared[why], 1, memory_order_relaxed);
 	leave_slot(me->worker);
 	/* From here on handlers may run, whatever doors are closed: the runtime
 	 * is not in use (fault/signal.c). */
@@ -110,6 +110,7 @@ void block_bind(struct coro *me)
 {
 	if (me->bound++ == 0) {
 		me->tid = me->worker->tid;
+		atomic_fetch_add_explicit(&bound, 1, memory_order_relaxed);
 		leave_slot(me->worker);
 	}
 }
@@ -125,8 +126,11 @@ void block_unbind(struct coro *me)
 void block_keep(struct coro *me)
 {
 	/* A kernel thread of the program's is its own already. */
-	if (me->kind == CORO_KIND_CORO && me->worker)
-		me->worker->kept = true;
+	if (me->kind != CORO_KIND_CORO || !me->worker)
+		return;
+	if (!me->worker->kept)
+		atomic_fetch_add_explicit(&kept, 1, memory_order_relaxed);
+	me->worker->kept = true;
 }
 
 long on_worker(struct coro *me, long (*fn)(void *), void *arg)
@@ -222,8 +226,12 @@ void block_get_stats(struct block_stats *ret)
 	struct handoff before;
 
 	memset(&ret->longest, 0, sizeof(ret->longest));
-	ret->declared = atomic_load_explicit(&declared, memory_order_relaxed);
+	for (int i = 0; i < WHY_COUNT; i++)
+		ret->declared[i] = atomic_load_explicit(&declared[i],
+							memory_order_relaxed);
 	ret->noticed = atomic_load_explicit(&noticed, memory_order_relaxed);
+	ret->bound = atomic_load_explicit(&bound, memory_order_relaxed);
+	ret->kept = atomic_load_explicit(&kept, memory_order_relaxed);
 	if (!try_stats_lock())
 		return;
 	before = longest;
@@ -244,6 +252,9 @@ void block_fork_child(void)
 {
 	memset(lasting, 0, sizeof(lasting));
 	memset(&longest, 0, sizeof(longest));
-	atomic_store_explicit(&declared, 0, memory_order_relaxed);
+	for (int i = 0; i < WHY_COUNT; i++)
+		atomic_store_explicit(&declared[i], 0, memory_order_relaxed);
 	atomic_store_explicit(&noticed, 0, memory_order_relaxed);
+	atomic_store_explicit(&bound, 0, memory_order_relaxed);
+	atomic_store_explicit(&kept, 0, memory_order_relaxed);
 }

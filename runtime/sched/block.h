@@ -39,7 +39,10 @@ struct handoff {
 	struct backtrace trace;	/* depth 0: it computed, or nobody knows */
 };
 struct block_stats {
-	uint64_t declared, noticed;
+	uint64_t declared[WHY_COUNT];	/* by what was waited for */
+	uint64_t noticed;
+	uint64_t bound;			/* how often one kept its kernel thread */
+	uint64_t kept;			/* … and the others lost it for good */
 	struct handoff longest;
 };
 /* From now on the longest is looked for: a look at the counter per declared

@@ -30,6 +30,7 @@ SINCE = {
     '_dl_find_object': (2, 35), 'epoll_pwait2': (2, 35),
     'pidfd_open': (2, 36), 'pidfd_getfd': (2, 36),
     'pidfd_send_signal': (2, 36),
+    '__isoc23_scanf': (2, 38), '__isoc23_fscanf': (2, 38),
 }
 
 # Fortified forms of what works in memory.
@@ -125,24 +126,28 @@ def libc_names():
 
 
 def table():
+    """The names, and what is said of the groups."""
     with open(NAMES, encoding='utf-8') as f:
         text = re.sub(r'/\*.*?\*/', '', f.read(), flags=re.S)
     lines = [line for line in text.splitlines() if line.strip()]
-    found = []
+    found, groups = [], []
     for line in lines:
-        match = re.fullmatch(r'(HOOK|ALSO)\((\w+), (\w+)\)|'
-                             r'(PASS)\((\w+), (\w+), "([^"]+)"\)', line)
-        if not match:
+        match = re.fullmatch(
+            r'(HOOK|ALSO|PASS)\((\w+), (\w+)(?:, "([^"]+)")?(?:, ([A-Z]+))?\)',
+            line)
+        group = re.fullmatch(r'GROUP\((\w+), ([A-Z]+), "[^"]+", "[^"]*"\)', line)
+        if group:
+            groups.append(group.groups())
+        elif not match or (match[1] == 'PASS') != bool(match[4]):
             raise AssertionError(f'{NAMES}: {line}')
-        kind, name, group, passed, pass_name, pass_group, why = match.groups()
-        found.append((kind or passed, name or pass_name, group or pass_group,
-                      why))
-    return found
+        else:
+            found.append(match.groups())
+    return found, groups
 
 
-TABLE = table()
-KNOWN = {name for _, name, _, _ in TABLE}
-HOOKED = {name for kind, name, _, _ in TABLE if kind == 'HOOK'}
+TABLE, SAID = table()
+KNOWN = {name for _, name, *_ in TABLE}
+HOOKED = {name for kind, name, *_ in TABLE if kind == 'HOOK'}
 LIBC = libc_names()
 GLIBC = tuple(int(n) for n in os.confstr('CS_GNU_LIBC_VERSION').split()[1]
               .split('.')[:2])
@@ -166,14 +171,18 @@ def plain_forms(name):
 
 class Table(unittest.TestCase):
     def test_a_name_stands_there_once_and_in_a_known_group(self):
-        names = [name for _, name, _, _ in TABLE]
+        names = [name for _, name, *_ in TABLE]
         self.assertEqual(sorted(n for n in KNOWN if names.count(n) > 1), [])
-        self.assertEqual([g for _, _, g, _ in TABLE if not GROUPS.fullmatch(g)],
+        self.assertEqual([g for _, _, g, *_ in TABLE if not GROUPS.fullmatch(g)],
                          [])
+
+    def test_of_each_group_that_has_a_word_it_is_said_what_and_why(self):
+        words = {(group, word) for _, _, group, _, word in TABLE if word}
+        self.assertEqual(sorted(SAID), sorted(words))
 
     def test_each_name_is_the_c_librarys(self):
         x86 = os.uname().machine == 'x86_64'
-        missing = [name for _, name, _, _ in TABLE
+        missing = [name for _, name, *_ in TABLE
                    if name not in LIBC and name not in NOT_SHARED
                    and GLIBC >= SINCE.get(name, (0, 0))
                    and (x86 or name not in X86_ONLY)]
@@ -191,11 +200,11 @@ class Table(unittest.TestCase):
             return hasattr(libc, name) or any(
                 dlvsym(None, name.encode(), version)
                 for version in (b'GLIBC_2.2.5', b'GLIBC_2.4', b'GLIBC_2.17'))
-        self.assertEqual([name for kind, name, _, _ in TABLE if kind != 'PASS'
+        self.assertEqual([name for kind, name, *_ in TABLE if kind != 'PASS'
                           and name in LIBC and not found(name)], [])
 
     def test_what_is_called_internal_cannot_be_linked_to(self):
-        for _, name, _, why in TABLE:
+        for _, name, _, why, _ in TABLE:
             if why == 'internal' and name in LIBC:
                 self.assertEqual(LIBC[name], {'GLIBC_PRIVATE'}, name)
 

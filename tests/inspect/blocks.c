@@ -4,12 +4,15 @@
  *
  *	blocks declared		opens a FIFO, which the runtime knows may block
  *	blocks unseen		by a bare system call
+ *	blocks disk		has three things written to a disk, and that is all
+ *	blocks nice		makes itself nicer, which is its kernel thread's
  *	blocks exit | _exit	ends, from the thread */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -41,6 +44,16 @@ static __attribute__((noinline)) void block_here(const char *how)
 	__asm__ volatile("" : : : "memory");
 }
 
+static void sync_file(void)
+{
+	FILE *f = tmpfile();
+
+	if (f) {
+		fsync(fileno(f));
+		fclose(f);
+	}
+}
+
 static void *blocker(void *arg)
 {
 	const char *how = arg;
@@ -55,7 +68,14 @@ static void *blocker(void *arg)
 		exit(7);
 	if (strcmp(how, "_exit") == 0)
 		_exit(8);
-	block_here(how);
+	if (strcmp(how, "disk") == 0) {
+		for (int i = 0; i < 3; i++)
+			sync_file();
+	} else if (strcmp(how, "nice") == 0) {
+		setpriority(PRIO_PROCESS, 0, 5);
+	} else {
+		block_here(how);
+	}
 	return NULL;
 }
 

@@ -52,6 +52,20 @@ class Stats(unittest.TestCase):
         self.assertGreaterEqual(seconds, 0.4, err)
         self.assertIn('    block_here', err)
 
+    def test_each_kind_of_hand_off_is_counted_by_itself(self):
+        err = ended(look.built('blocks'), 'declared')
+        self.assertRegex(err, r'noticed\n    1 wait in the kernel\n')
+        err = ended(look.built('blocks'), 'disk')
+        self.assertRegex(err, r'hand-offs +3 declared, .*\n'
+                              r'    3 waits for a disk\n')
+        self.assertNotIn('bound', err)
+        err = ended(look.built('blocks'), 'unseen')
+        self.assertRegex(err, r'hand-offs +0 declared, \d+ noticed\n  \S')
+
+    def test_a_coroutine_that_keeps_its_kernel_thread_is_counted(self):
+        err = ended(look.built('blocks'), 'nice')
+        self.assertRegex(err, r'bound +1 time to a kernel thread, 1 for good\n')
+
     def test_a_program_without_threads_says_that(self):
         err = ended('/bin/true')
         self.assertRegex(err, r'^cogo: true, process \d+, made no threads\n$')

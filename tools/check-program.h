@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* check-program.h - what cogo-run --check says of a program. */
+#ifndef COGO_TOOLS_CHECK_PROGRAM_H
+#define COGO_TOOLS_CHECK_PROGRAM_H
+
+#include "program.h"
+
+/* What it ends with, where there was a program to look at. */
+enum {
+	CHECK_WELL = 0,
+	CHECK_REMARKS = 1,
+	CHECK_NOT = 2,
+};
+
+/* Says on stdout how the program, as a file, would fare with that library put
+ * into it, and runs nothing of it: one of the above. Where there is no program to
+ * look at, it dies. */
+int check_program(const char *path, const char *library_path,
+		  const struct binary *library);
+
+#endif
