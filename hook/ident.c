@@ -16,6 +16,7 @@
  * lost at its next turn, and is taken for granted instead. */
 #include "hook/ident.h"
 #include "arch/tp.h"
+#include "base/conf.h"
 #include "base/sys.h"
 #include "go.h"
 #include "hook/fork.h"
@@ -436,9 +437,12 @@ static bool of_the_thread(int option)
 }
 
 /* The kernel thread's own name is seen in /proc, so a bound one gets it too. */
-static void set_name(struct coro *me, const char *name)
+void ident_set_name(struct coro *me, const char *name)
 {
 	go_set_name(me, name);
+	if (unlikely(conf.bind[0] != 0) && gate_threads() && !me->bound &&
+	    conf_binds(&conf, me->name))
+		change_end(change_begin(), true);
 	if (me->bound)
 		sys_call(SYS_prctl, PR_SET_NAME, me->name, 0, 0, 0);
 }
@@ -454,7 +458,7 @@ HOOKED int prctl(int option, ...)
 		a[i] = va_arg(ap, unsigned long);
 	va_end(ap);
 	if (me && option == PR_SET_NAME && a[0]) {
-		set_name(me, (const char *)a[0]);
+		ident_set_name(me, (const char *)a[0]);
 		return 0;
 	}
 	/* One without a name has its process's, as its worker does. */

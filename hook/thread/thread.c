@@ -26,6 +26,7 @@
 #include "go.h"
 #include "hook/call.h"
 #include "hook/gate.h"
+#include "hook/ident.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
 #include "hook/thread/kernel.h"
@@ -696,7 +697,7 @@ HOOKED int pthread_setname_np(pthread_t handle, const char *name)
 	if (strlen(name) >= sizeof(c->name))
 		return ERANGE;
 	if (c == self())
-		go_set_name(c, name);
+		ident_set_name(c, name);
 	else
 		strcpy(c->name, name);
 	return 0;
@@ -728,6 +729,8 @@ static long apply_to_self(struct coro *me, long nr, long a, const void *b)
 	r = sys_call(nr, 0, a, b);
 	if (r < 0)
 		block_unbind(me);
+	else
+		block_keep(me);
 	door_leave(me);
 	return r;
 }

@@ -66,6 +66,14 @@ class Stats(unittest.TestCase):
         err = ended(look.built('blocks'), 'nice')
         self.assertRegex(err, r'bound +1 time to a kernel thread, 1 for good\n')
 
+    def test_who_takes_a_name_to_bind_keeps_its_kernel_thread(self):
+        err = ended(look.built('blocks'), 'declared',
+                    options=['--stats', '--bind', 'x,block?r'])
+        self.assertRegex(err, r'bound +1 time to a kernel thread, 1 for good\n')
+        err = ended(look.built('blocks'), 'declared',
+                    options=['--stats', '--bind', 'block'])
+        self.assertNotIn('bound', err)
+
     def test_a_program_without_threads_says_that(self):
         err = ended('/bin/true')
         self.assertRegex(err, r'^cogo: true, process \d+, made no threads\n$')

@@ -199,7 +199,10 @@ static void *stay_on_one(void *arg)
 		cpu++;
 	CPU_ZERO(&one);
 	CPU_SET(cpu, &one);
-	EXPECT_OK(sched_setaffinity(arg ? gettid() : 0, sizeof(one), &one));
+	if ((long)arg == 2)
+		EXPECT_EQ(pthread_setaffinity_np(pthread_self(), sizeof(one), &one), 0);
+	else
+		EXPECT_OK(sched_setaffinity(arg ? gettid() : 0, sizeof(one), &one));
 	for (int i = 0; i < 50; i++) {
 		sched_yield();
 		EXPECT_EQ(sched_getcpu(), cpu);
@@ -226,7 +229,7 @@ static void processors_are_chosen_for_one_thread(void)
 
 	for (int i = 0; i < 8; i++)
 		t[i] = start(i < 6 ? stay_on_one : count_processors,
-			     (void *)(long)(i % 2));
+			     (void *)(long)(i % 3));
 	for (int i = 0; i < 6; i++)
 		finish(t[i]);
 	EXPECT_EQ((long)finish(t[6]), n);
