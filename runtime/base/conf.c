@@ -294,10 +294,10 @@ const struct conf_setting conf_settings[] = {
 	 "bytes, with K, M or G after the number if you like, from 16K to 1G",
 	 set_stack},
 	{"COGO_BIND", "bind", "PATTERN",
-	 "leave threads as kernel threads whose start function, if the\n"
-	 "program exports it, or the name that they give themselves\n"
-	 "matches the glob PATTERN; may be given several times (in the\n"
-	 "variable: commas between)",
+	 "leave threads as kernel threads whose start function, if\n"
+	 "the program exports it, or whose name, once they give it\n"
+	 "themselves, matches the glob PATTERN; may be given several\n"
+	 "times (in the variable: commas between)",
 	 "patterns with commas between, 511 characters in all", set_bind},
 	{"COGO_STATS", "stats", NULL,
 	 "print a summary on standard error when the program ends",
