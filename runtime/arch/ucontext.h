@@ -10,7 +10,9 @@
  *						the kernel would make again, or -1
  *	arch_fail_restart(uc)			what a signal interrupted and the
  *						kernel would make again, if it was
- *						a system call, returns -EINTR
+ *						a system call, returns -EINTR;
+ *						nothing happens to one that the
+ *						kernel never ends so
  *
  *	arch_fail_unless(uc)			if the signal came to a thread in
  *						arch_syscall_unless, before the
@@ -24,6 +26,42 @@
 #define COGO_ARCH_UCONTEXT_H
 
 #include "arch/context.h"
+
+#include <linux/futex.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+
+/* A signal never ends these, whatever its handler wants: the kernel makes them
+ * again. libc knows that, and takes whatever else FUTEX_LOCK_PI returns for the
+ * lock. op is the second argument. */
+static inline bool arch_always_restarts(long nr, unsigned long op)
+{
+	switch (nr) {
+#ifdef SYS_fork
+	case SYS_fork:
+	case SYS_vfork:
+#endif
+#ifdef SYS_clone3
+	case SYS_clone3:
+#endif
+	case SYS_clone:
+	case SYS_execve:
+	case SYS_execveat:
+		return true;
+	case SYS_futex:
+		break;
+	default:
+		return false;
+	}
+	switch (op & FUTEX_CMD_MASK) {
+	case FUTEX_LOCK_PI:
+	case 13:			/* FUTEX_LOCK_PI2, of newer headers */
+	case FUTEX_WAIT_REQUEUE_PI:
+		return true;
+	default:
+		return false;
+	}
+}
 
 #if defined(__x86_64__)
 #include "arch/x86_64/ucontext.h"

@@ -32,9 +32,10 @@ def state(pid):
     return proc(pid, "stat").rpartition(")")[2].strip()[:1]
 
 
-def children():
-    """Everything whose parent we are, zombies included."""
-    mine = str(os.getpid())
+def children(parent=None):
+    """Everything whose parent that process is, or else we are; zombies
+    included."""
+    mine = str(parent or os.getpid())
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -118,6 +119,10 @@ class Process:
 
         wait_for(ready, f"{self.name} to listen on {ports}", seconds)
 
+    def children(self):
+        """The processes that it has made and not buried."""
+        return [Child(self, pid) for pid in children(self.pid) if state(pid) != "Z"]
+
     def descriptors(self):
         """Its open descriptors, counted by kind."""
         kinds = collections.Counter()
@@ -165,6 +170,8 @@ class Process:
                 backtrace("-p", str(self.pid))
             if self.dumps:
                 self.dump()
+            for child in self.children():
+                child.explain()
         for title, text in (("output", self.out()), ("errors", self.err())):
             if "\0" in text or text.count("\ufffd") > 9:
                 print(f"--- {title} of {self.name}: {len(text)} binary characters")
@@ -183,6 +190,34 @@ class Process:
             now = len(self.err())
             if now != size:
                 size, end = now, min(end, time.monotonic() + 1)
+
+
+class Child(Process):
+    """A process that one under test has made, and buries itself."""
+
+    def __init__(self, parent, pid):
+        self.run, self.pid = parent.run, pid
+        self.name = f"child of {parent.name}"
+        # Its output is its parent's.
+        self.out_path, self.err_path = None, None
+        self.status = None
+        self.dumps = parent.dumps
+        self.parent = parent
+
+    def alive(self):
+        return state(self.pid) not in ("", "Z")
+
+    def err(self):
+        return self.parent.err()
+
+    def explain(self):
+        print("\n".join(self.where()))
+        if os.environ.get("COGO_TEST_GDB"):
+            backtrace("-p", str(self.pid))
+        if self.dumps:
+            self.dump()
+        for child in self.children():
+            child.explain()
 
 
 def backtrace(*what):

@@ -76,7 +76,8 @@ static inline void arch_fail_restart(ucontext_t *uc)
 {
 	long nr = arch_restart_of(uc);
 
-	if (nr < 0 || !arch_is_restarted((uint64_t)nr))
+	if (nr < 0 || !arch_is_restarted((uint64_t)nr) ||
+	    arch_always_restarts(nr, uc->uc_mcontext.regs[1]))
 		return;
 	uc->uc_mcontext.pc += 4;
 	uc->uc_mcontext.regs[0] = (uint64_t)-EINTR;

@@ -57,7 +57,9 @@ static inline void arch_fail_restart(ucontext_t *uc)
 {
 	greg_t *g = uc->uc_mcontext.gregs;
 
-	if (arch_restart_of(uc) < 0)
+	long nr = arch_restart_of(uc);
+
+	if (nr < 0 || arch_always_restarts(nr, (unsigned long)g[REG_RSI]))
 		return;
 	g[REG_RIP] += 2;
 	g[REG_RAX] = -EINTR;

@@ -499,6 +499,72 @@ static void a_thread_that_ends_leaves_its_shared_mutex_to_the_next(void)
 	drop_shared();
 }
 
+/* ---- waits in the kernel itself, which no signal ends ---- */
+
+static atomic_int handled;
+
+static void handle(int sig)
+{
+	(void)sig;
+	atomic_fetch_add(&handled, 1);
+}
+
+static void *lock_inheriting(void *arg)
+{
+	pthread_mutex_t *m = arg;
+
+	atomic_store(&s->stage, 1);
+	EXPECT_EQ(pthread_mutex_lock(m), 0);
+	atomic_store(&s->stage, 2);
+	EXPECT_EQ(pthread_mutex_unlock(m), 0);
+	return NULL;
+}
+
+static void signals_while_it_waits(int sharing, int end)
+{
+	pthread_mutexattr_t attr;
+	pthread_t t;
+
+	pthread_mutexattr_init(&attr);
+	EXPECT_EQ(pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT), 0);
+	EXPECT_EQ(pthread_mutexattr_setpshared(&attr, sharing), 0);
+	EXPECT_EQ(pthread_mutexattr_setrobust(&attr, end), 0);
+	EXPECT_EQ(pthread_mutex_init(&s->mutex, &attr), 0);
+	atomic_store(&s->stage, 0);
+	EXPECT_EQ(pthread_mutex_lock(&s->mutex), 0);
+	t = start(lock_inheriting, &s->mutex);
+	WAIT_UNTIL(atomic_load(&s->stage) == 1);
+	for (int i = 0; i < 20; i++) {
+		int before = atomic_load(&handled);
+
+		usleep(1000);
+		if (!EXPECT_EQ(atomic_load(&s->stage), 1))
+			break;
+		EXPECT_EQ(pthread_kill(t, SIGUSR1), 0);
+		if (!WAIT_UNTIL(atomic_load(&handled) > before))
+			break;
+	}
+	EXPECT_EQ(atomic_load(&s->stage), 1);
+	EXPECT_EQ(pthread_mutex_unlock(&s->mutex), 0);
+	finish(t);
+	EXPECT_EQ(atomic_load(&s->stage), 2);
+	EXPECT_EQ(pthread_mutex_destroy(&s->mutex), 0);
+}
+
+static void no_handler_ends_the_wait_for_a_mutex_with_priority_inheritance(void)
+{
+	struct sigaction act = { .sa_handler = handle }, old;
+
+	make_shared();
+	EXPECT_OK(sigaction(SIGUSR1, &act, &old));
+	for (int i = 0; i < 4; i++)
+		signals_while_it_waits(
+			i & 1 ? PTHREAD_PROCESS_SHARED : PTHREAD_PROCESS_PRIVATE,
+			i & 2 ? PTHREAD_MUTEX_ROBUST : PTHREAD_MUTEX_STALLED);
+	EXPECT_OK(sigaction(SIGUSR1, &old, NULL));
+	drop_shared();
+}
+
 static const struct expect_case cases[] = {
 	CASE(locks_hold_between_a_process_and_its_child),
 	CASE_IN_MAIN(locks_hold_between_a_process_and_its_child),
@@ -511,6 +577,8 @@ static const struct expect_case cases[] = {
 	CASE(a_robust_mutex_is_a_mutex),
 	CASE(a_killed_process_leaves_its_mutex_to_the_next),
 	CASE(a_thread_that_ends_leaves_its_shared_mutex_to_the_next),
+	CASE(no_handler_ends_the_wait_for_a_mutex_with_priority_inheritance),
+	CASE_IN_MAIN(no_handler_ends_the_wait_for_a_mutex_with_priority_inheritance),
 };
 
 int main(int argc, char **argv)
