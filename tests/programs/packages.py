@@ -30,13 +30,22 @@ def need(**programs):
     (an underscore in the keyword stands for a hyphen).  Installs what is
     missing, without letting it start as a service, or skips the test."""
 
-    def missing():
-        return {
+    install_missing(
+        lambda: {
             program.replace("_", "-"): package
             for program, package in programs.items()
             if not which(program.replace("_", "-"))
         }
+    )
 
+
+def need_file(path, package):
+    """The same for what is no program."""
+    install_missing(lambda: {} if os.path.exists(path) else {path: package})
+
+
+def install_missing(missing):
+    """missing() tells what is lacking, and the package of each."""
     # Test files may run at once, and apt must not.
     with open(os.path.join(tempfile.gettempdir(), "cogo-apt.lock"), "a") as lock:
         if missing():
