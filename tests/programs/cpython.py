@@ -28,23 +28,26 @@ VERSION = subprocess.run(
 need_file(f"/usr/lib/python{VERSION}/test/test_queue.py", f"libpython{VERSION}-testsuite")
 
 
-def outcomes(run, module, leave=(), seconds=50):
+def outcomes(run, module, leave=(), use="cpu", seconds=50):
     """The outcome of each test of a module, but for those whose names match a
-    pattern in leave; under "status", that of the whole."""
-    seen = one_try(run, module, [f"--ignore={name}" for name in leave], seconds)
+    pattern in leave.  use: the resources that its tests may have."""
+    leave = [f"--ignore={name}" for name in leave]
+    seen = one_try(run, module, ["-u", use, *leave], seconds)
     check(seen, module, "has no tests")
     for _ in range(1, TRIES):
         failed = sorted(name for name, how in seen.items() if how == "failed")
         if not failed:
             break
         print(f"    {run.mode}, once more: {' '.join(failed)}")
-        seen |= one_try(run, module, [f"--match={name}" for name in failed], seconds)
+        seen |= one_try(
+            run, module, ["-u", use, *(f"--match={name}" for name in failed)], seconds
+        )
     return seen
 
 
 def one_try(run, module, options, seconds):
     report = run.path(f"{module}.xml")
-    words = ["-m", "test", "-v", "-u", "cpu", "--junit-xml", report]
+    words = ["-m", "test", "-v", "--junit-xml", report]
     done = run.call(PYTHON, *words, *options, module, seconds=seconds)
     # Without a report it did not come to its end.
     check(

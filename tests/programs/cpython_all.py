@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""CPython's own test modules, each of them whole: what tools/soak runs, in a
-quarter of an hour.  Names as arguments choose, as in the tests beside it."""
+"""CPython's own test modules, each of them whole: what tools/soak runs, in
+half an hour.  Names as arguments choose, as in the tests beside it."""
 
 from cpython import outcomes
 from harness import *
@@ -16,9 +16,11 @@ MODULES = {  # and what is left out of each
     "test_faulthandler": [],
     "test_file_eintr": [],
     "test_fork1": [],
+    "test_multiprocessing_fork": [],
     "test_multiprocessing_main_handling": [],
     "test_poll": [],
     "test_posix": [],
+    "test_pty": [],
     "test_queue": [],
     "test_select": [],
     "test_selectors": [],
@@ -31,14 +33,21 @@ MODULES = {  # and what is left out of each
     "test_threading": [],
     "test_threading_local": [],
     "test_threadsignals": [],
+    "test_time": [],
     "test_wait3": [],
     "test_wait4": [],
 }
 
 
+# These ask for the network, and use its loopback alone.
+LOOPBACK = ["test_socketserver"]
+
+
 def add(module, leave):
+    use = "cpu,network" if module in LOOPBACK else "cpu"
+
     def body(run):
-        return outcomes(run, module, leave, seconds=550)
+        return outcomes(run, module, leave, use, seconds=550)
 
     body.__name__ = f"{module}_says_what_it_says_with_threads"
     test(body, limit=600)

@@ -223,7 +223,10 @@ async def work(apache, i, ready):
         apache.tls_port if tls else apache.port, apache.tls if tls else None
     )
     for turn in range(3):
-        for path in ("/10.bin", "/9000.bin", *(["/400000.bin"] if turn == 2 and i % 4 == 0 else [])):
+        paths = ["/10.bin", "/9000.bin"]
+        if turn == 2 and i % 4 == 0:
+            paths.append("/400000.bin")
+        for path in paths:
             if turn == 1 and not tls:
                 status, _, body = await client.get("/as" + path)
             else:

@@ -19,7 +19,10 @@ def clip():
     source = random.Random(4)
     wide = WIDTH + FRAMES * 2
     rows = [
-        bytes((x * (1 + y % 5) // 3 + y * 2 + source.randrange(24)) & 255 for x in range(wide))
+        bytes(
+            (x * (1 + y % 5) // 3 + y * 2 + source.randrange(24)) & 255
+            for x in range(wide)
+        )
         for y in range(HEIGHT)
     ]
     noise = [source.randbytes(WIDTH * 8) for _ in range(7)]
@@ -77,7 +80,10 @@ def it_ends_in_the_middle_of_its_work_on_int(run):
         *("x264", "--no-progress", "--preset", "slower", "--threads", 8),
         *("-o", output, source),
     )
-    wait_for(lambda: os.path.exists(output) and os.path.getsize(output) > 5000, "output")
+    wait_for(
+        lambda: os.path.exists(output) and os.path.getsize(output) > 5000,
+        "some output",
+    )
     # What is under way is encoded to its end.
     status = encoder.stop(signal.SIGINT)
     check("aborted at input frame" in encoder.err(), encoder.err())
