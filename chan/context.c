@@ -223,8 +223,7 @@ bool cogo_ctx_cancel(struct cogo_ctx *ctx, int reason)
 	struct coro *me = door_in();
 	bool first, ended;
 
-	if (!me)
-		return false;
+	/* As with cogo_chan_close: others would wait for ever. */
 	if (reason >= 0)
 		cogo_throw("context %p: the reason %d is no error", (void *)ctx,
 			   reason);
@@ -234,6 +233,7 @@ bool cogo_ctx_cancel(struct cogo_ctx *ctx, int reason)
 		ended = end_one(c, reason, &woken);
 	unlock(&ctx->root->lock);
 	ready_all(&woken);
-	door_leave(me);
+	if (me)
+		door_leave(me);
 	return first;
 }

@@ -39,8 +39,8 @@ extern "C" {
 
 struct cogo_ctx;
 
-/* One below parent, or where that is NULL, a root. The caller has a reference.
- * NULL without memory. */
+/* One below parent, or where that is NULL, a root. Below one that has ended it has
+ * ended from the beginning. The caller has a reference. NULL without memory. */
 COGO_API struct cogo_ctx *cogo_ctx_new(struct cogo_ctx *parent);
 
 /* … that ends at the deadline, if its parent does not end sooner. */
@@ -56,12 +56,13 @@ COGO_API struct cogo_ctx *cogo_ctx_with(struct cogo_ctx *parent,
 /* One more reference; returns ctx. */
 COGO_API struct cogo_ctx *cogo_ctx_ref(struct cogo_ctx *ctx);
 
-/* Gives a reference back. The last one cancels nothing: who is below lives on. */
+/* Gives a reference back. The last one cancels nothing: who is below lives on. NULL:
+ * nothing happens; elsewhere ctx must be one. */
 COGO_API void cogo_ctx_free(struct cogo_ctx *ctx);
 
 /* Ends it and all below, for that reason, a negative error number. Those that have
- * ended keep the reason they have. True if it was this call that ended ctx. A
- * thread's first call ever may find no memory, and then does nothing. */
+ * ended keep the reason they have. True if it was this call that ended ctx. Needs no
+ * memory. */
 COGO_API bool cogo_ctx_cancel(struct cogo_ctx *ctx, int reason);
 
 /* A channel that is closed when it ends, and carries nothing: for a receive, or a

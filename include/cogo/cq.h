@@ -42,8 +42,8 @@ struct cogo_event {
  * memory. Never parks. */
 COGO_API struct cogo_cq *cogo_cq_new(uint32_t producers);
 
-/* When nobody will touch it any more. What was not polled is gone. NULL: nothing
- * happens. Never parks. */
+/* When nobody will touch it any more; who polls may once it is told of the end. What
+ * was not polled is gone. NULL: nothing happens. Never parks. */
 COGO_API void cogo_cq_free(struct cogo_cq *cq);
 
 /* One more who may complete; by one who may himself, or before the polling

@@ -107,7 +107,8 @@ COGO_API int cogo_gen_from(struct cogo_gen *g, struct cogo_gen *inner);
 
 /* Says that no more is wanted: the yield that g stands at says so, and it runs until
  * its end. One that never ran never will. 0 once it has ended, also if it had
- * before; as cogo_gen_resume, but never -ECANCELED. Parks when g does. */
+ * before; else an error as cogo_gen_resume, but never -ECANCELED. Parks when g
+ * does. */
 COGO_API int cogo_gen_cancel(struct cogo_gen *g);
 
 /* Ends g and gives back its stack. If it stands at a yield it is unwound from

@@ -53,7 +53,9 @@ struct cogo_attr {
  * time, but errno and all other thread-local variables may change under it
  * whenever it waits. For great numbers of small tasks that call no library. */
 #define COGO_SHARED_TLS	1u
-/* It runs at once, and its maker goes on when it first waits or has ended. */
+/* It takes the place of the coroutine that makes it, at once; the maker is queued,
+ * and goes on when the new one first waits or has ended, or sooner on another
+ * worker. Made by a thread, or by one with COGO_BOUND, it is queued as any. */
 #define COGO_RUN_FIRST	2u
 /* It keeps a kernel thread of its own, for what the kernel counts by thread. */
 #define COGO_BOUND	4u
@@ -139,7 +141,8 @@ COGO_API int cogo_cancel_reason(struct cogo_coro *c);
  * The smallest thing that can be waited for. */
 
 /* Waits until somebody has called cogo_unpark for the caller, since it last
- * returned 0 from here: then 0, at once if that has been already. Or -ETIMEDOUT,
+ * returned 0 from here (an error uses nothing up): then 0, at once if that has been
+ * already. Or -ETIMEDOUT,
  * -ECANCELED, or -ENOMEM where a thread parks for the first time. Any number of
  * unparks before a park are one. Parks. */
 COGO_API int cogo_park(cogo_time deadline);
@@ -161,7 +164,8 @@ COGO_API void cogo_unpark(struct cogo_coro *c);
  * what cogo_defer, pthread_cleanup_push and C++ destructors have to do is done,
  * and it ends as COGO_CANCELED. So are threads that became coroutines. */
 
-/* Asks c to end; the first reason given counts, and should not be 0. 0, or
+/* Asks c to end; the first reason given counts, and should be above 0. One that has
+ * not begun yet begins all the same, and is told at its first wait. 0, or
  * -EALREADY if it had been asked, or -ESRCH if it has ended. Asking an ordinary
  * thread is -ENOTSUP. Never parks. */
 COGO_API int cogo_cancel(struct cogo_coro *c, int reason);
@@ -292,8 +296,8 @@ COGO_API int cogo_run(int (*main)(int, char **), int argc, char **argv);
  * memory is the system's again, but for a page or two for each coroutine that was
  * alive at the same time as others. The next cogo_go starts it anew. Waits until no
  * coroutine is left: 0, or -ETIMEDOUT. -EDEADLK on a coroutine, -EPERM in a program
- * whose threads are coroutines (cogo-run). While it stops, nobody else may call
- * anything of this library. */
+ * whose threads are coroutines (cogo-run). While it stops, no thread may call
+ * anything of this library, but the coroutines that it waits for. */
 COGO_API int cogo_stop(cogo_time deadline);
 
 #ifdef __cplusplus

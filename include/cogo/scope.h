@@ -61,15 +61,16 @@ COGO_API void cogo_scope_limit(struct cogo_scope *s, unsigned most);
  * cancels them, instead of waiting until they have done what they came for. */
 COGO_API void cogo_scope_manage(struct cogo_scope *s);
 
-/* Asks every child to end; those that are made from now on are refused. Never
- * parks; the owner, a child, anybody while the scope lasts. */
+/* Asks every child to end, for that reason, which should be above 0; those that are
+ * made from now on are refused. Never parks; the owner, a child, anybody while the scope lasts. */
 COGO_API void cogo_scope_cancel(struct cogo_scope *s, int reason);
 
 /* How many children there are at this moment. */
 COGO_API unsigned cogo_scope_children(struct cogo_scope *s);
 
-/* Waits until there are none, the scope going on: 0, -ETIMEDOUT, -ECANCELED, -ENOMEM
- * on a thread's first call ever. The owner. Parks. */
+/* Waits until there are none, the scope going on: 0, however they ended (that is told
+ * by cogo_scope_end); -ETIMEDOUT, -ECANCELED, -ENOMEM on a thread's first call ever.
+ * The owner. Parks. */
 COGO_API int cogo_scope_wait(struct cogo_scope *s, cogo_time deadline);
 
 /* Waits until there are none, though the caller be cancelled. 0; the first

@@ -67,8 +67,8 @@ struct cogo_case {
 	};
 };
 
-/* Does one of the n cases: its index, with its result in it. The same channel may
- * stand in several, to send and to receive too; a select does not serve itself.
+/* Does one of the n cases: its index, with its result in it. Of none (n may be 0)
+ * none can be done. The same channel may stand in several, to send and to receive too; a select does not serve itself.
  * Parks until one can be done, but for the errors:
  *	-ETIMEDOUT	none by then; with a deadline that has passed, none now
  *	-ECANCELED	the coroutine is to end
@@ -98,14 +98,14 @@ COGO_API int cogo_select(struct cogo_case *cases, size_t n, cogo_time deadline);
  *	COGO_FAILED(r)		none was done, and r, a variable, says why, as
  *				cogo_select
  *
- * In a body, COGO_RESULT is what a case's `result` says: -EPIPE where the channel
- * is closed. break leaves the select, and a loop of selects; continue does the
+ * In the body of a case that was done, COGO_RESULT is what its `result` says: -EPIPE
+ * where the channel is closed. break leaves the select, and a loop of selects; continue does the
  * same, or begins the loop's next round; return and goto are as everywhere.
  *
  * The block is run twice, once to see which cases there are, when each argument is
  * evaluated, and once to run the body; so nothing stands in it but these, always
  * the same. A case is switched off by giving it NULL. There are at most 16,
- * COGO_CHOOSE_MOST. A select in a body of another is better a function of its own:
+ * COGO_CHOOSE_MOST; one more aborts. A select in a body of another is better a function of its own:
  * its names are the same. */
 #ifndef __cplusplus
 

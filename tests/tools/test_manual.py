@@ -464,6 +464,34 @@ class Examples(unittest.TestCase):
                 self.compiled(h.name, examples)
         self.assertGreater(some, 5)
 
+    def test_every_function_is_called_in_an_example(self):
+        """Of those of a header, of the tutorial, and of examples/, which are
+        built and run."""
+        shown = [line for h in manual.read_headers(TOP)
+                 for example in h.examples() for line in example]
+        shown += [line for example in manual.template_examples('cogo.txt')
+                  for line in example]
+        for path in glob.glob(TOP + '/examples/**/*.c', recursive=True):
+            with open(path, encoding='utf-8') as f:
+                shown.append(re.sub(r'/\*.*?\*/', '', f.read(), flags=re.S))
+        words = set(re.findall(r'\w+', '\n'.join(shown)))
+        some = 0
+        for h in manual.read_headers(TOP):
+            for group in h.groups():
+                for thing in group.things:
+                    name = thing.name or ''
+                    if thing.kind not in ('function', 'macro') or group.inner or \
+                            thing.private or not name.startswith('cogo'):
+                        continue
+                    # Macros that stand around a block are made of these.
+                    if re.search('_(block_begin|block_end|defer_begin|defer_end)$',
+                                 name):
+                        continue
+                    some += 1
+                    with self.subTest(header=h.name, name=name):
+                        self.assertIn(name, words)
+        self.assertGreater(some, 100)
+
     def test_every_example_of_the_tutorial_compiles(self):
         self.compiled('cogo.txt', manual.template_examples('cogo.txt'))
 
