@@ -47,7 +47,11 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if SANITIZE_THREAD
+#include "arch/syscall.h"
 #include <sanitizer/tsan_interface.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/syscall.h>
 #endif
 
 /* LeakSanitizer, which a program may have whether we have one or not, looks for
@@ -100,6 +104,19 @@ static inline void sanitize_jump(const void *there UNUSED)
 #endif
 }
 
+#if SANITIZE_THREAD
+/* While it makes a fiber or ends one, no handler may run, which would have it in
+ * the middle of that. The mask before. */
+static inline uint64_t sanitize_quiet(uint64_t mask)
+{
+	uint64_t before = 0;
+
+	arch_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, (long)&before,
+		     sizeof(mask), 0, 0);
+	return before;
+}
+#endif
+
 /* A context is to begin on the stack from low to top. */
 static inline void sanitize_new(struct sanitize *s UNUSED, void *low UNUSED,
 				void *top UNUSED)
@@ -111,7 +128,10 @@ static inline void sanitize_new(struct sanitize *s UNUSED, void *low UNUSED,
 	__asan_unpoison_memory_region(s->low, s->size);
 #endif
 #if SANITIZE_THREAD
+	uint64_t before = sanitize_quiet(~0ull);
+
 	s->fiber = __tsan_create_fiber(0);
+	sanitize_quiet(before);
 #endif
 }
 
@@ -158,8 +178,12 @@ static inline void sanitize_arrive(const struct sanitize *me UNUSED,
 						learn ? &from->size : NULL);
 #endif
 #if SANITIZE_THREAD
-	if (ended)
+	if (ended) {
+		uint64_t before = sanitize_quiet(~0ull);
+
 		__tsan_destroy_fiber(from->fiber);
+		sanitize_quiet(before);
+	}
 #endif
 }
 
