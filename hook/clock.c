@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* hook/clock.c - how much of a processor a thread has had.
  *
- * pthread_getcpuclockid makes a clock's number of a thread's, and a coroutine has
- * one that no kernel thread has: so libc's own does for coroutines. What the kernel
- * does not know of such a clock, and of CLOCK_THREAD_CPUTIME_ID, is answered here:
- * see sched/clock.h. */
+ * pthread_getcpuclockid (hook/thread/thread.c) makes a clock's number of a thread's,
+ * and a coroutine has one that no kernel thread has. What the kernel does not know
+ * of such a clock, and of CLOCK_THREAD_CPUTIME_ID, is answered here: see
+ * sched/clock.h. */
 #include "sched/clock.h"
 #include "coro/self.h"
 #include "hook/gate.h"

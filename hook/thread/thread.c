@@ -772,6 +772,20 @@ HOOKED int pthread_setaffinity_np(pthread_t handle, size_t size,
 	return 0;
 }
 
+/* The kernel's encoding of a thread's clock, with a number that is none of its
+ * threads': clock_gettime knows it (hook/clock.c). */
+HOOKED int pthread_getcpuclockid(pthread_t handle, clockid_t *ret)
+{
+	struct coro *c = thread_coro(handle);
+
+	if (!ours(handle))
+		return REAL(pthread_getcpuclockid)(handle, ret);
+	if (!c)
+		return ESRCH;
+	*ret = (clockid_t)((~(unsigned)c->vtid << 3) | 6);
+	return 0;
+}
+
 HOOKED int pthread_getschedparam(pthread_t handle, int *policy,
 				 struct sched_param *param)
 {
