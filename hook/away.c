@@ -30,26 +30,20 @@
 
 /* SLEEPS(result, name, (parameters), (arguments), restartable, the call) */
 #define SLEEPS(type, name, parameters, arguments, restartable, ...)	\
-	HOOKED type name parameters					\
-	{								\
-		struct coro *me = gate_coro();				\
-									\
-		if (!me)						\
-			return REAL(name) arguments;			\
-		return (type)gate_return(gate_sleep(			\
-			me, WHY_BLOCKED, restartable, __VA_ARGS__));	\
-	}
+	IN_KERNEL(type, name, parameters, arguments,			\
+		  gate_sleep(me, WHY_BLOCKED, restartable, __VA_ARGS__))
 
 /* ENDS: the same for what a disk has to do, which ends by itself */
 #define ENDS(type, name, parameters, arguments, ...)			\
+	IN_KERNEL(type, name, parameters, arguments,			\
+		  gate_finish(me, WHY_DISK, true, __VA_ARGS__))
+
+#define IN_KERNEL(type, name, parameters, arguments, call)		\
 	HOOKED type name parameters					\
 	{								\
 		struct coro *me = gate_coro();				\
 									\
-		if (!me)						\
-			return REAL(name) arguments;			\
-		return (type)gate_return(gate_finish(			\
-			me, WHY_DISK, true, __VA_ARGS__));		\
+		return me ? (type)gate_return(call) : REAL(name) arguments; \
 	}
 
 /* Locks of files */

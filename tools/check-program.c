@@ -314,12 +314,10 @@ static void tell(const char *format, ...)
 {
 	va_list ap;
 	char *s;
-	int n;
 
 	va_start(ap, format);
-	n = vasprintf(&s, format, ap);
+	s = vtext(format, ap);
 	va_end(ap);
-	must(n < 0 ? NULL : s);
 	fold(0, 0, s);
 	free(s);
 }

@@ -2,7 +2,6 @@
 /* die.c - how cogo-run gives up, and memory that is there or it does. */
 #include "die.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,14 +24,20 @@ void *must(void *memory)
 	return memory;
 }
 
+char *vtext(const char *format, va_list ap)
+{
+	char *s;
+
+	return must(vasprintf(&s, format, ap) < 0 ? NULL : s);
+}
+
 char *text(const char *format, ...)
 {
 	va_list ap;
 	char *s;
-	int n;
 
 	va_start(ap, format);
-	n = vasprintf(&s, format, ap);
+	s = vtext(format, ap);
 	va_end(ap);
-	return must(n < 0 ? NULL : s);
+	return s;
 }

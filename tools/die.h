@@ -3,6 +3,8 @@
 #ifndef COGO_TOOLS_DIE_H
 #define COGO_TOOLS_DIE_H
 
+#include <stdarg.h>
+
 /* As env(1) has them. */
 enum {
 	EXIT_OURS = 125,
@@ -19,5 +21,6 @@ void *must(void *memory);
 
 /* What printf would print, to be freed. */
 __attribute__((format(printf, 1, 2))) char *text(const char *format, ...);
+__attribute__((format(printf, 1, 0))) char *vtext(const char *format, va_list ap);
 
 #endif

@@ -6,16 +6,13 @@
  *
  * To look things up in: one function for each idea, with what one wants it for.
  * Other functions than void (void) and void (void *) need libffi at run time. */
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define must(condition)							\
-	((condition) ? (void)0 :					\
-	 (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition), exit(1)))
 
 typedef COGO_CHAN(int) numbers;
 

@@ -6,20 +6,12 @@
  *
  * First the channels that know the type of what they carry, which is what a program
  * in C wants; then the functions beneath; then timers, which are channels too. */
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__,       \
-				__LINE__, #condition);                         \
-			exit(1);                                               \
-		}                                                              \
-	} while (0)
 
 typedef COGO_CHAN(int) numbers;
 

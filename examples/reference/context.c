@@ -6,20 +6,12 @@
  *
  * A context goes down through a program's calls and says what they are part of: how
  * long it may take, whether it is still wanted, and for whom it is. */
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__,       \
-				__LINE__, #condition);                         \
-			exit(1);                                               \
-		}                                                              \
-	} while (0)
 
 /* Cancelling one cancels what is below, and not what is above: cogo_ctx_cancel is
  * for a request whose asker has gone. The first reason stays. */

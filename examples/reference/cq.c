@@ -5,19 +5,11 @@
  *	./cq
  *
  * Many work, and one sees to what they have done, so that it needs no lock. */
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__,       \
-				__LINE__, #condition);                         \
-			exit(1);                                               \
-		}                                                              \
-	} while (0)
 
 static void square(struct cogo_cq *cq, int n)
 {

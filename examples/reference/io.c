@@ -6,6 +6,7 @@
  *
  * To look things up in: one function for each idea, with what one wants it for. */
 #include <arpa/inet.h>
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <netdb.h>
@@ -15,10 +16,6 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define must(condition)							\
-	((condition) ? (void)0 :					\
-	 (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition), exit(1)))
 
 static void close_both(int fd[2])
 {

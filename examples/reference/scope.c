@@ -6,21 +6,13 @@
  *
  * The coroutines that a scope makes have ended when it ends, so they may use what
  * is on the stack of their maker. */
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__,       \
-				__LINE__, #condition);                         \
-			exit(1);                                               \
-		}                                                              \
-	} while (0)
 
 static int double_it(void *arg)
 {

@@ -6,20 +6,12 @@
  *
  * Several things may happen, and exactly one of them is done. In C that is a
  * statement, cogo_choose; beneath it there is a function, cogo_select. */
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__,       \
-				__LINE__, #condition);                         \
-			exit(1);                                               \
-		}                                                              \
-	} while (0)
 
 typedef COGO_CHAN(int) numbers;
 

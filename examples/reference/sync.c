@@ -5,20 +5,12 @@
  *	./sync
  *
  * All of them are zeroed memory to begin with, and need not be destroyed. */
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__,       \
-				__LINE__, #condition);                         \
-			exit(1);                                               \
-		}                                                              \
-	} while (0)
 
 /* Runs fn(arg) on a coroutine of its own, and waits for its end. */
 static int elsewhere(void (*fn)(void *), void *arg)

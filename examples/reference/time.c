@@ -5,15 +5,12 @@
  *	./time
  *
  * To look things up in: one function for each idea, with what one wants it for. */
+#include "must.h"
 #include <cogo.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define must(condition)							\
-	((condition) ? (void)0 :					\
-	 (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition), exit(1)))
 
 /* How long something took. */
 static void measure(void)

@@ -259,7 +259,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->altstack.size = 0;
 	c->faulted = 0;
 	c->vforked = 0;
-	write_once(c->cpu.counted, false);
+	write_once(c->counted, false);
 	c->cpu.used = c->cpu.since = 0;
 	c->tid = 0;
 	c->vtid = new_tid();
@@ -345,7 +345,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	write_once(c->kind, kind);
 	c->altstack.size = 0;
 	c->faulted = 0;
-	write_once(c->cpu.counted, false);
+	write_once(c->counted, false);
 	c->why = WHY_NOTHING;
 	c->what = NULL;
 	c->fd = -1;

@@ -112,6 +112,7 @@ struct coro {
 	char name[16];
 	bool contains;		/* its faults become panics */
 	bool trimmed;		/* unused stack given back since it last ran */
+	bool counted;		/* somebody has asked for its processor time */
 	uint8_t faulted;	/* times bound for a handler of a fault */
 	uint8_t vforked;	/* children of vfork run in our memory, as us */
 	struct {		/* the program's alternate stack; size 0: none */
@@ -120,7 +121,6 @@ struct coro {
 		unsigned flags;	/* SS_* */
 	} altstack;
 	struct {		/* processor time: see sched/clock.h */
-		bool counted;	/* somebody has asked */
 		_Atomic uint32_t turn;
 		cogo_time used, since;
 	} cpu;

@@ -44,7 +44,7 @@ void clock_switched(struct coro *from, struct coro *to)
 
 	if (from->cpu.since)
 		set(from, from->cpu.used + now - from->cpu.since, 0);
-	if (read_once(to->cpu.counted))
+	if (read_once(to->counted))
 		set(to, to->cpu.used, now);
 }
 
@@ -57,13 +57,16 @@ static cogo_time worker_clock(int tid)
 static cogo_time clock_of_other(struct coro *c)
 {
 	cogo_time since, used, now;
+	struct worker *w;
 	uint32_t turn;
 
 	for (;;) {
 		turn = atomic_load_explicit(&c->cpu.turn, memory_order_acquire);
 		since = read_once(c->cpu.since);
 		used = read_once(c->cpu.used);
-		now = since ? worker_clock(read_once(read_once(c->worker)->tid)) : 0;
+		/* None: it has ended meanwhile, and is another's by now. */
+		w = read_once(c->worker);
+		now = since && w ? worker_clock(read_once(w->tid)) : since;
 		/* What was read is of turn, if that is still what it is. */
 		atomic_thread_fence(memory_order_acquire);
 		if (!(turn & 1) && turn == atomic_load_explicit(
@@ -78,13 +81,13 @@ cogo_time clock_of(struct coro *c)
 	cogo_time now;
 
 	if (c != self()) {
-		write_once(c->cpu.counted, true);
+		write_once(c->counted, true);
 		return clock_of_other(c);
 	}
 	now = clock_now(CLOCK_THREAD_CPUTIME_ID);
 	if (!c->cpu.since) {
 		set(c, c->cpu.used, now);
-		write_once(c->cpu.counted, true);
+		write_once(c->counted, true);
 	}
 	return c->cpu.used + now - c->cpu.since;
 }

@@ -18,7 +18,7 @@ COLD void clock_switched(struct coro *from, struct coro *to);
 
 static inline void clock_switch(struct coro *from, struct coro *to)
 {
-	if (unlikely(read_once(from->cpu.counted) || read_once(to->cpu.counted)))
+	if (unlikely(read_once(from->counted) || read_once(to->counted)))
 		clock_switched(from, to);
 }
 

@@ -34,14 +34,15 @@ class Installed(unittest.TestCase):
                        PKG_CONFIG_SYSROOT_DIR=cls.tree.name,
                        LD_LIBRARY_PATH=cls.lib)
 
-    def build(self, name, compiler, *flags):
+    def build(self, name, compiler, *flags, folder=''):
         """Runs the line in its comment."""
-        with open(os.path.join(SOURCES, name + '.c')) as f:
+        sources = os.path.join(SOURCES, folder)
+        with open(os.path.join(sources, name + '.c')) as f:
             line = re.search(r'^ \*\t(cc .*)$', f.read(), re.M)[1]
         self.assertRegex(line, fr' {name}\.c -o {name} '
                          r'\$\(pkg-config --cflags --libs cogo\)$')
         line = ' '.join([compiler, *flags, line[3:]])
-        line = line.replace(f' {name}.c', f' {SOURCES}/{name}.c')
+        line = line.replace(f' {name}.c', f' {sources}/{name}.c')
         p = subprocess.run(['sh', '-c', line], cwd=self.tree.name, env=self.env,
                            stderr=subprocess.PIPE, text=True)
         self.assertEqual((p.returncode, p.stderr), (0, ''), line)
@@ -54,6 +55,15 @@ class Installed(unittest.TestCase):
             with self.subTest(name):
                 for compiler in filter(shutil.which, COMPILERS):
                     self.build(name, compiler, '-O2', '-Wall', '-Wextra')
+
+    def test_and_so_is_each_of_the_reference(self):
+        names = [os.path.basename(p)[:-2]
+                 for p in glob.glob(SOURCES + '/reference/*.c')]
+        self.assertGreater(len(names), 10)
+        for name in names:
+            with self.subTest(name):
+                self.build(name, 'cc', '-O2', '-Wall', '-Wextra',
+                           folder='reference')
 
     def test_what_was_built_runs(self):
         self.build('sieve', 'cc')

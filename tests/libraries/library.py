@@ -19,7 +19,6 @@ The program, or --lacks=PACKAGE where it could not be built, is the first
 argument."""
 
 import os
-import pwd
 import re
 import sys
 
@@ -41,20 +40,6 @@ PROGRAM = os.path.abspath(PROGRAM)  # it is started elsewhere
 
 def main():
     harness.main(MODES)
-
-
-def unprivileged(*folders):
-    """Words before a command, for servers that refuse to be root's; the folders
-    become theirs."""
-    if os.geteuid() != 0:
-        return []
-    user = pwd.getpwnam("nobody")
-    for folder in folders:
-        os.chown(folder, user.pw_uid, user.pw_gid)
-    return [
-        *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"),
-        "--clear-groups",
-    ]
 
 
 def crowd(run, *args, members=MEMBERS, rounds=10, seconds=50):

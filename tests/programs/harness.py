@@ -48,7 +48,9 @@ import traceback
 from checks import *
 from packages import PATH, need, skip, which
 from peers import standing
-from processes import Process, backtrace, children, free_port, proc, slurp, state
+from processes import (
+    Process, backtrace, children, free_port, proc, slurp, state, unprivileged,
+)
 
 PYTHON = "/usr/bin/python3"  # Debian's: the program under test
 LIMIT = 60  # seconds for one body in one mode

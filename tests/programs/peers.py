@@ -11,7 +11,7 @@ import collections
 import ssl
 import threading
 
-from checks import PATIENCE, Overrun
+from checks import PATIENCE, Overrun, same
 
 
 class Peers:
@@ -232,3 +232,45 @@ async def http_get(port, path, host="127.0.0.1", extra=""):
         return int(head.split()[1]), body
     finally:
         writer.close()
+
+
+class WebClient:
+    """A connection to a web server that stays."""
+
+    @classmethod
+    async def connect(cls, port, tls=None):
+        self = cls()
+        self.reader, self.writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=tls
+        )
+        return self
+
+    def ask(self, path, extra=""):
+        self.writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n".encode()
+        )
+
+    async def head(self):
+        """The status and the fields."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").strip().split("\r\n")
+        fields = dict(line.lower().split(": ", 1) for line in lines)
+        return int(first.split()[1]), fields
+
+    async def body(self, fields):
+        if "content-length" in fields:
+            return await self.reader.readexactly(int(fields["content-length"]))
+        same(fields.get("transfer-encoding"), "chunked", "transfer-encoding")
+        whole = b""
+        while size := int(await self.reader.readline(), 16):
+            whole += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readline()
+        return whole
+
+    async def get(self, path, extra=""):
+        self.ask(path, extra)
+        status, fields = await self.head()
+        return status, fields, await self.body(fields)
+
+    def close(self):
+        self.writer.transport.abort()

@@ -4,6 +4,7 @@ stands when it should have moved on."""
 
 import collections
 import os
+import pwd
 import random
 import re
 import select
@@ -165,19 +166,23 @@ class Process:
                 return
             print(f"--- {self.name} has ended with {self.status}")
         else:
-            print("\n".join(self.where()))
-            if os.environ.get("COGO_TEST_GDB"):
-                backtrace("-p", str(self.pid))
-            if self.dumps:
-                self.dump()
-            for child in self.children():
-                child.explain()
+            self.show()
         for title, text in (("output", self.out()), ("errors", self.err())):
             if "\0" in text or text.count("\ufffd") > 9:
                 print(f"--- {title} of {self.name}: {len(text)} binary characters")
             elif text:
                 print(f"--- {title} of {self.name}\n{text[-12000:]}")
         sys.stdout.flush()
+
+    def show(self):
+        """Where it stands, alive, and then its children."""
+        print("\n".join(self.where()))
+        if os.environ.get("COGO_TEST_GDB"):
+            backtrace("-p", str(self.pid))
+        if self.dumps:
+            self.dump()
+        for child in self.children():
+            child.show()
 
     def dump(self):
         """The dump is written on the program's stderr: wait until it has
@@ -209,15 +214,6 @@ class Child(Process):
 
     def err(self):
         return self.parent.err()
-
-    def explain(self):
-        print("\n".join(self.where()))
-        if os.environ.get("COGO_TEST_GDB"):
-            backtrace("-p", str(self.pid))
-        if self.dumps:
-            self.dump()
-        for child in self.children():
-            child.explain()
 
 
 def backtrace(*what):
@@ -260,3 +256,17 @@ def free_port():
             except OSError:
                 pass
     raise Failure("no free port")
+
+
+def unprivileged(*folders):
+    """Words before a command, for servers that refuse to be root's; the folders
+    become theirs."""
+    if os.geteuid() != 0:
+        return []
+    user = pwd.getpwnam("nobody")
+    for folder in folders:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    return [
+        *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"),
+        "--clear-groups",
+    ]

@@ -11,7 +11,7 @@ import signal
 import ssl
 
 from harness import *
-from peers import Meeting, client_tls, everyone, self_signed
+from peers import Meeting, WebClient, client_tls, everyone, self_signed
 
 CHILDREN, THREADS, CLIENTS = 2, 320, 300
 
@@ -93,48 +93,6 @@ FILES = {
 }
 
 
-class Client:
-    """A connection that stays."""
-
-    @classmethod
-    async def connect(cls, port, tls=None):
-        self = cls()
-        self.reader, self.writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=tls
-        )
-        return self
-
-    def ask(self, path, extra=""):
-        self.writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n".encode()
-        )
-
-    async def head(self):
-        """The status and the fields."""
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").strip().split("\r\n")
-        fields = dict(line.lower().split(": ", 1) for line in lines)
-        return int(first.split()[1]), fields
-
-    async def body(self, fields):
-        if "content-length" in fields:
-            return await self.reader.readexactly(int(fields["content-length"]))
-        same(fields.get("transfer-encoding"), "chunked", "transfer-encoding")
-        whole = b""
-        while size := int(await self.reader.readline(), 16):
-            whole += (await self.reader.readexactly(size + 2))[:-2]
-        await self.reader.readline()
-        return whole
-
-    async def get(self, path, extra=""):
-        self.ask(path, extra)
-        status, fields = await self.head()
-        return status, fields, await self.body(fields)
-
-    def close(self):
-        self.writer.transport.abort()
-
-
 class Apache:
     def __init__(self, run, model):
         self.run, self.model = run, model
@@ -177,7 +135,7 @@ class Apache:
         none is one of those that were there before."""
 
         async def workers():
-            client = await Client.connect(self.port)
+            client = await WebClient.connect(self.port)
             _, _, body = await client.get("/status?auto")
             client.close()
             board = re.search(rb"Scoreboard: (\S+)", body)[1]
@@ -219,7 +177,7 @@ class Apache:
 
 async def work(apache, i, ready):
     tls = i % 3 == 0
-    client = await Client.connect(
+    client = await WebClient.connect(
         apache.tls_port if tls else apache.port, apache.tls if tls else None
     )
     for turn in range(3):
@@ -260,8 +218,8 @@ def load(apache, count, look=None):
 async def across(apache, restart):
     """Connections that are there when the server restarts: one in the middle of
     its answer gets the rest of it, one that is idle is closed or served."""
-    busy = [await Client.connect(apache.port) for _ in range(20)]
-    idle = [await Client.connect(apache.port) for _ in range(20)]
+    busy = [await WebClient.connect(apache.port) for _ in range(20)]
+    idle = [await WebClient.connect(apache.port) for _ in range(20)]
     for client in busy:
         client.ask("/big.bin")
     heads = [await client.head() for client in busy]

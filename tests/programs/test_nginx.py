@@ -8,7 +8,7 @@ import os
 import signal
 
 from harness import *
-from peers import Meeting, everyone
+from peers import Meeting, WebClient, everyone
 
 WORKERS, THREADS, CLIENTS = 2, 16, 300
 
@@ -74,36 +74,6 @@ FILES = {
 BIG = pattern(12_000_000, "big")
 
 
-class Client:
-    """A connection that stays."""
-
-    @classmethod
-    async def connect(cls, port):
-        self = cls()
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port)
-        return self
-
-    def ask(self, path):
-        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-
-    async def head(self):
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").strip().split("\r\n")
-        fields = dict(line.lower().split(": ", 1) for line in lines)
-        return int(first.split()[1]), fields
-
-    async def body(self, fields):
-        return await self.reader.readexactly(int(fields["content-length"]))
-
-    async def get(self, path):
-        self.ask(path)
-        status, fields = await self.head()
-        return status, fields, await self.body(fields)
-
-    def close(self):
-        self.writer.transport.abort()
-
-
 class Nginx:
     def __init__(self, run):
         self.run, self.port = run, free_port()
@@ -160,7 +130,7 @@ class Nginx:
 
 
 async def work(nginx, i, ready, rounds=3):
-    client = await Client.connect(nginx.port)
+    client = await WebClient.connect(nginx.port)
     await client.get("/10.bin")
     await ready.meet()
     for turn in range(rounds):
@@ -192,8 +162,8 @@ def load(nginx, count):
 async def across(nginx, reload):
     """Those in the middle of an answer get the rest of it from the workers of
     before; those that are idle are closed or served."""
-    busy = [await Client.connect(nginx.port) for _ in range(30)]
-    idle = [await Client.connect(nginx.port) for _ in range(30)]
+    busy = [await WebClient.connect(nginx.port) for _ in range(30)]
+    idle = [await WebClient.connect(nginx.port) for _ in range(30)]
     for i, client in enumerate(busy):
         client.ask("/read/big.bin" if i % 2 else "/send/big.bin")
     heads = [await client.head() for client in busy]
@@ -262,7 +232,7 @@ def it_ends_at_once_on_term_though_the_pools_are_at_work(run):
     workers = nginx.start()
 
     async def begun():
-        clients = [await Client.connect(nginx.port) for _ in range(60)]
+        clients = [await WebClient.connect(nginx.port) for _ in range(60)]
         for i, client in enumerate(clients):
             client.ask("/read/big.bin" if i % 2 else "/send/big.bin")
         for client in clients:

@@ -3,7 +3,6 @@
 it, and pgbench, a client with threads."""
 
 import os
-import pwd
 import re
 import signal
 
@@ -35,20 +34,6 @@ FIGURES = re.compile(
     r"^(latency|(initial|average) connection|tps|number of failed|done in|"
     r"progress|.*\bof \d+ tuples)"
 )
-
-
-def unprivileged(*folders):
-    """Words before a command, for a server that refuses to be root's; the
-    folders become theirs."""
-    if os.geteuid() != 0:
-        return []
-    user = pwd.getpwnam("nobody")
-    for folder in folders:
-        os.chown(folder, user.pw_uid, user.pw_gid)
-    return [
-        *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"),
-        "--clear-groups",
-    ]
 
 
 class Postgres:
