@@ -209,7 +209,7 @@ static const struct io_op write_at_op = {
 };
 
 /* Nobody waits there: as if we were not here, but that it is a place to end. */
-static COLD long in_memory(struct coro *me, int fd, const struct io_op *op,
+static NOINLINE long in_memory(struct coro *me, int fd, const struct io_op *op,
 			   const struct io_vec *v)
 {
 	struct io_call c = op->block(fd, v);

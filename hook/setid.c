@@ -37,6 +37,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -206,19 +207,19 @@ static void try(int from, int to)
 			add(found.known, tid);
 }
 
-static void find_known(void)
+static bool find_known(void)
 {
 	if (!found.known)
 		found.known = sys_map(SET_BYTES);
-	if (!found.known)
-		cogo_throw("no memory to give threads their credentials");
+	return found.known;
 }
 
 static int tell_tried(uint64_t *told)
 {
 	int newest = newest_tid(), fresh = 0;
 
-	find_known();
+	if (!find_known())
+		cogo_throw("no memory to give threads their credentials");
 	if (found.process != sys_getpid() || newest <= 0) {
 		try(1, LAST_TID);
 	} else if (newest > found.up_to) {
@@ -298,10 +299,9 @@ HOOKED int chroot(const char *path)
 	if (me)
 		door_enter(me);
 	lock(&setid.lock);
-	find_known();
 	/* Who is born after this is newer, or in the list. */
 	newest = newest_tid();
-	if (newest > 0 && list(note, found.known) > 0) {
+	if (newest > 0 && find_known() && list(note, found.known) > 0) {
 		found.process = sys_getpid();
 		found.up_to = newest;
 	}
@@ -318,7 +318,7 @@ void setid_fork_child(void)
 	atomic_store_explicit(&setid.to, 0, memory_order_relaxed);
 	/* One thread, and the newest. */
 	if (found.process) {
-		memset(found.known, 0, SET_BYTES);
+		sys_call(SYS_madvise, found.known, SET_BYTES, MADV_DONTNEED);
 		found.process = found.up_to = sys_getpid();
 		add(found.known, found.process);
 	}

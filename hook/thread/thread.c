@@ -33,6 +33,7 @@
 #include "mem/slab.h"
 #include "mem/tls.h"
 #include "sched/block.h"
+#include "sched/clock.h"
 #include "sched/park.h"
 #include "sched/ready.h"
 #include "wait/lot.h"
@@ -772,8 +773,7 @@ HOOKED int pthread_setaffinity_np(pthread_t handle, size_t size,
 	return 0;
 }
 
-/* The kernel's encoding of a thread's clock, with a number that is none of its
- * threads': clock_gettime knows it (hook/clock.c). */
+/* A clock that clock_gettime knows (hook/clock.c). */
 HOOKED int pthread_getcpuclockid(pthread_t handle, clockid_t *ret)
 {
 	struct coro *c = thread_coro(handle);
@@ -782,7 +782,7 @@ HOOKED int pthread_getcpuclockid(pthread_t handle, clockid_t *ret)
 		return REAL(pthread_getcpuclockid)(handle, ret);
 	if (!c)
 		return ESRCH;
-	*ret = (clockid_t)((~(unsigned)c->vtid << 3) | 6);
+	*ret = CLOCK_OF_TID(c->vtid);
 	return 0;
 }
 

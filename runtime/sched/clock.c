@@ -48,10 +48,9 @@ void clock_switched(struct coro *from, struct coro *to)
 		set(to, to->cpu.used, now);
 }
 
-static cogo_time worker_clock(int tid)
+cogo_time clock_of_tid(int tid)
 {
-	/* The kernel's encoding of a thread's scheduler clock. */
-	return clock_now((clockid_t)((~(unsigned)tid << 3) | 6));
+	return clock_now(CLOCK_OF_TID(tid));
 }
 
 static cogo_time clock_of_other(struct coro *c)
@@ -66,7 +65,7 @@ static cogo_time clock_of_other(struct coro *c)
 		used = read_once(c->cpu.used);
 		/* None: it has ended meanwhile, and is another's by now. */
 		w = read_once(c->worker);
-		now = since && w ? worker_clock(read_once(w->tid)) : since;
+		now = since && w ? clock_of_tid(read_once(w->tid)) : since;
 		/* What was read is of turn, if that is still what it is. */
 		atomic_thread_fence(memory_order_acquire);
 		if (!(turn & 1) && turn == atomic_load_explicit(

@@ -9,7 +9,14 @@
 #define COGO_SCHED_CLOCK_H
 
 #include "coro/coro.h"
+#include <time.h>
 
+/* Of a kernel thread, as the kernel writes it; with a coroutine's number, one that
+ * only clock_of can read. */
+#define CLOCK_OF_TID(tid) ((clockid_t)((~(unsigned)(tid) << 3) | 6))
+
+/* Nanoseconds, of a kernel thread of ours. */
+cogo_time clock_of_tid(int tid);
 /* Nanoseconds. c may be the caller, or one that nobody gives back meanwhile. */
 cogo_time clock_of(struct coro *c);
 

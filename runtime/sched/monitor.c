@@ -12,18 +12,17 @@
 #include "event/poller.h"
 #include "event/timer.h"
 #include "sched/block.h"
+#include "sched/clock.h"
 #include "sched/loop.h"
 #include "sched/ready.h"
 #include "sched/worker.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define QUIET_TICKS	250	/* without a pick before it sleeps for good */
 #define TRIM_TICKS	100	/* between two walks over the parked */
 #define STILL_TICKS	5	/* without running at all: asleep */
-#define SECOND		1000000000
 
 static struct {
 	_Atomic uint32_t word;		/* futex: bumped by whoever wants us */
@@ -91,18 +90,6 @@ static void make_wanted(void)
 		worker_add(false, true);
 }
 
-/* CPU time of a kernel thread of ours. */
-static cogo_time cpu_of(int tid)
-{
-	/* The kernel's encoding of a thread's scheduler clock. */
-	clockid_t clock = (clockid_t)((~(unsigned)tid << 3) | 6);
-	struct timespec ts;
-
-	if (sys_call(SYS_clock_gettime, clock, &ts) != 0)
-		return 0;
-	return (cogo_time)ts.tv_sec * SECOND + ts.tv_nsec;
-}
-
 /* Whether it sleeps in the kernel (S or D), by its own word; or, where there is
  * no /proc (after a chroot) or no descriptor left to read it with, by how long it
  * has not run at all. To take that for a sleep when it waits for a processor costs
@@ -133,7 +120,7 @@ static bool look_at(struct worker *w)
 	if (!atomic_load_explicit(&w->slot, memory_order_relaxed) ||
 	    atomic_load_explicit(&w->away, memory_order_relaxed) || !tid)
 		return false;
-	cpu = cpu_of(tid);
+	cpu = clock_of_tid(tid);
 	used = cpu - w->seen_cpu;
 	if (picks != w->seen_picks) {
 		w->seen_picks = picks;
