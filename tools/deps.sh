@@ -41,6 +41,7 @@ cmd:valgrind|valgrind|valgrind|valgrind
 cmd:qemu-aarch64|qemu-user|qemu-user|qemu-user
 cmd:aarch64-linux-gnu-gcc|gcc-aarch64-linux-gnu|gcc-aarch64-linux-gnu|aarch64-linux-gnu-gcc
 file:/usr/aarch64-linux-gnu/include/stdio.h|libc6-dev-arm64-cross|glibc for aarch64|aarch64-linux-gnu-glibc
+file:/etc/services|netbase|setup|iana-etc
 lib:criterion|libcriterion-dev|criterion (from its own site)|criterion (AUR)
 lib:libunwind|libunwind-dev|libunwind-devel|libunwind
 lib:libffi|libffi-dev|libffi-devel|libffi

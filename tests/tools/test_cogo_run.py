@@ -65,7 +65,12 @@ class Case(unittest.TestCase):
         self.env['ASAN_OPTIONS'] = 'detect_leaks=0:verify_asan_link_order=0'
 
     def run_it(self, *args, env=None, **kw):
-        return subprocess.run([COGO_RUN, *args], env={**self.env, **(env or {})},
+        runner = COGO_RUN
+        if 'user' in kw:
+            # Who need not be able to get at the build.
+            runner = self.copy(COGO_RUN, 'cogo-run')
+            env = {**(env or {}), 'COGO_LIBRARY': self.library('witness.so')}
+        return subprocess.run([runner, *args], env={**self.env, **(env or {})},
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               stdin=subprocess.DEVNULL, text=True, errors='replace',
                               timeout=60, **kw)
