@@ -10,14 +10,18 @@
 #include "hook/call.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
+#include <aio.h>
 #include <fcntl.h>
 #include <mqueue.h>
+#include <netdb.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/msg.h>
 #include <sys/random.h>
 #include <sys/sem.h>
+#include <sys/swap.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -28,12 +32,19 @@
 		return CALL_AWAY(WHY_BLOCKED, REAL(name) arguments);	\
 	}
 
+/* DISK: the same for what a disk has to do */
+#define DISK(type, name, parameters, arguments)				\
+	HOOKED type name parameters					\
+	{								\
+		return CALL_AWAY(WHY_DISK, REAL(name) arguments);	\
+	}
+
 /* SLEEPS(result, name, (parameters), (arguments), restartable, the call) */
 #define SLEEPS(type, name, parameters, arguments, restartable, ...)	\
 	IN_KERNEL(type, name, parameters, arguments,			\
 		  gate_sleep(me, WHY_BLOCKED, restartable, __VA_ARGS__))
 
-/* ENDS: the same for what a disk has to do, which ends by itself */
+/* ENDS: the same for what ends by itself, as what a disk has to do */
 #define ENDS(type, name, parameters, arguments, ...)			\
 	IN_KERNEL(type, name, parameters, arguments,			\
 		  gate_finish(me, WHY_DISK, true, __VA_ARGS__))
@@ -69,15 +80,39 @@ ENDS(int, fdatasync, (int fd), (fd), SYS_fdatasync, fd)
 ENDS(int, msync, (void *at, size_t n, int flags), (at, n, flags),
      SYS_msync, (long)at, (long)n, flags)
 SLEEPS(int, tcdrain, (int fd), (fd), true, SYS_ioctl, fd, TCSBRK, 1)
-HOOKED int syncfs(int fd)
-{
-	return CALL_AWAY(WHY_DISK, REAL(syncfs)(fd));
-}
-
+DISK(int, syncfs, (int fd), (fd))
 HOOKED void sync(void)
 {
 	CALL_AWAY(WHY_DISK, (REAL(sync)(), 0));
 }
+
+/* Until there is room, and until a disk has come or gone */
+ENDS(int, fallocate64, (int fd, int mode, off64_t at, off64_t n), (fd, mode, at, n),
+     SYS_fallocate, fd, mode, at, n)
+ALIAS(fallocate, fallocate64);
+DISK(int, posix_fallocate64, (int fd, off64_t at, off64_t n), (fd, at, n))
+ALIAS(posix_fallocate, posix_fallocate64);
+ENDS(int, sync_file_range, (int fd, off64_t at, off64_t n, unsigned flags),
+     (fd, at, n, flags), SYS_sync_file_range, fd, at, n, flags)
+DISK(int, mount,
+     (const char *from, const char *at, const char *type, unsigned long flags,
+      const void *data), (from, at, type, flags, data))
+DISK(int, umount, (const char *at), (at))
+DISK(int, umount2, (const char *at, int flags), (at, flags))
+DISK(int, swapon, (const char *path, int flags), (path, flags))
+DISK(int, swapoff, (const char *path), (path))
+
+/* Until a terminal has sent what it was given */
+HOOKED int tcsetattr(int fd, int when, const struct termios *how)
+{
+	return when == TCSANOW
+		       ? REAL(tcsetattr)(fd, when, how)
+		       : CALL_AWAY(WHY_BLOCKED, REAL(tcsetattr)(fd, when, how));
+}
+
+AWAY(int, tcflow, (int fd, int what), (fd, what))
+AWAY(int, tcsendbreak, (int fd, int span), (fd, span))
+AWAY(char *, getpass, (const char *question), (question))
 
 /* Between processes */
 AWAY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n))
@@ -129,3 +164,24 @@ HOOKED int getentropy(void *buf, size_t n)
 		return 0;
 	return CALL_AWAY(WHY_BLOCKED, REAL(getentropy)(buf, n));
 }
+
+/* Asynchronous I/O, which threads of libc's own carry out: until some of it is
+ * done. The two forms differ in the type of an offset, which is the same. */
+AWAY(int, aio_suspend,
+     (const struct aiocb *const list[], int n, const struct timespec *restrict span),
+     (list, n, span))
+AWAY(int, aio_suspend64,
+     (const struct aiocb64 *const list[], int n,
+      const struct timespec *restrict span), (list, n, span))
+AWAY(int, gai_suspend,
+     (const struct gaicb *const list[], int n, const struct timespec *span),
+     (list, n, span))
+AWAY(int, lio_listio,
+     (int mode, struct aiocb *const list[restrict], int n,
+      struct sigevent *restrict told), (mode, list, n, told))
+AWAY(int, lio_listio64,
+     (int mode, struct aiocb64 *const list[restrict], int n,
+      struct sigevent *restrict told), (mode, list, n, told))
+AWAY(int, getaddrinfo_a,
+     (int mode, struct gaicb *list[restrict], int n, struct sigevent *restrict told),
+     (mode, list, n, told))

@@ -19,7 +19,7 @@
 static bool is_coroutines(clockid_t clock, struct coro **ret)
 {
 	struct coro *me = self();
-	int tid = ~(clock >> 3);
+	int tid = TID_OF_CLOCK(clock);
 
 	if (likely(clock >= 0) && clock != CLOCK_THREAD_CPUTIME_ID)
 		return false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* hook/dns.c - names and numbers of hosts, services, networks.
+/* hook/dns.c - names and numbers of hosts, services, networks, users and groups.
  *
  * libc's own resolver answers, with its configuration, its name services and
  * its caches: whatever we wrote instead would answer differently somewhere. It
@@ -12,9 +12,14 @@
 #include "hook/bigstack.h"
 #include "hook/call.h"
 #include "hook/real.h"
+#include <aliases.h>
+#include <grp.h>
 #include <netdb.h>
 #include <netinet/ether.h>
+#include <pwd.h>
+#include <shadow.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define MOST_WORDS 8
 
@@ -63,6 +68,17 @@ static long look_up(struct coro *me, void *fn, const long *words)
 		if (!me)						\
 			return REAL(name)(__VA_ARGS__);			\
 		return (type)look_up(me, real_get(REAL_##name), words);	\
+	}
+
+#define LOOKUP0(type, name)						\
+	HOOKED type name(void)						\
+	{								\
+		static const long none[MOST_WORDS];			\
+		struct coro *me = gate_coro();				\
+									\
+		if (!me)						\
+			return REAL(name)();				\
+		return (type)look_up(me, real_get(REAL_##name), none);	\
 	}
 
 /* Hosts */
@@ -120,15 +136,7 @@ LOOKUP(8, int, gethostbyaddr_r,
 	struct hostent **restrict result, int *restrict error),
        addr, len, af, ret, buf, size, result, error)
 
-HOOKED struct hostent *gethostent(void)
-{
-	static const long none[MOST_WORDS];
-	struct coro *me = gate_coro();
-
-	if (!me)
-		return REAL(gethostent)();
-	return (struct hostent *)look_up(me, real_get(REAL_gethostent), none);
-}
+LOOKUP0(struct hostent *, gethostent)
 
 LOOKUP(5, int, gethostent_r,
        (struct hostent *restrict ret, char *restrict buf, size_t size,
@@ -282,3 +290,57 @@ LOOKUP(4, int, iruserok,
 LOOKUP(5, int, iruserok_af,
        (const void *host, int superuser, const char *remote, const char *local,
 	sa_family_t af), host, superuser, remote, local, af)
+
+/* Users and groups. A file answers at once; a directory service is another
+ * machine. */
+
+#define ENTRIES(type, kind, by_number, number)				\
+	LOOKUP(1, type *, get##kind##nam, (const char *name), name)	\
+	LOOKUP(5, int, get##kind##nam_r,				\
+	       (const char *restrict name, type *restrict ret,		\
+		char *restrict buf, size_t size, type **restrict result), \
+	       name, ret, buf, size, result)				\
+	LOOKUP(1, type *, by_number, (number id), id)			\
+	LOOKUP(5, int, by_number##_r,					\
+	       (number id, type *restrict ret, char *restrict buf,	\
+		size_t size, type **restrict result),			\
+	       id, ret, buf, size, result)				\
+	LOOKUP0(type *, get##kind##ent)					\
+	LOOKUP(4, int, get##kind##ent_r,				\
+	       (type *restrict ret, char *restrict buf, size_t size,	\
+		type **restrict result), ret, buf, size, result)
+
+ENTRIES(struct passwd, pw, getpwuid, uid_t)
+ENTRIES(struct group, gr, getgrgid, gid_t)
+
+LOOKUP(1, struct spwd *, getspnam, (const char *name), name)
+LOOKUP(5, int, getspnam_r,
+       (const char *name, struct spwd *ret, char *buf, size_t size,
+	struct spwd **result), name, ret, buf, size, result)
+LOOKUP(4, int, getgrouplist, (const char *user, gid_t group, gid_t *ret, int *n),
+       user, group, ret, n)
+LOOKUP0(char *, getlogin)
+LOOKUP(2, int, getlogin_r, (char *buf, size_t size), buf, size)
+int __getlogin_r_chk(char *buf, size_t size, size_t room);
+LOOKUP(3, int, __getlogin_r_chk, (char *buf, size_t size, size_t room),
+       buf, size, room)
+char *cuserid(char *buf);
+LOOKUP(1, char *, cuserid, (char *buf), buf)
+
+LOOKUP(1, int, setnetgrent, (const char *group), group)
+LOOKUP(3, int, getnetgrent, (char **host, char **user, char **domain),
+       host, user, domain)
+LOOKUP(5, int, getnetgrent_r,
+       (char **restrict host, char **restrict user, char **restrict domain,
+	char *restrict buf, size_t size), host, user, domain, buf, size)
+LOOKUP(4, int, innetgr,
+       (const char *group, const char *host, const char *user, const char *domain),
+       group, host, user, domain)
+LOOKUP(1, struct aliasent *, getaliasbyname, (const char *name), name)
+LOOKUP(5, int, getaliasbyname_r,
+       (const char *restrict name, struct aliasent *restrict ret,
+	char *restrict buf, size_t size, struct aliasent **restrict result),
+       name, ret, buf, size, result)
+
+/* It may ask for the number of the host's name. */
+LOOKUP0(long, gethostid)

@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "boot.h"
 #include "hook/call.h"
+#include "hook/file.h"
 #include "hook/fork.h"
 #include "hook/real.h"
 #include "inspect/report.h"
@@ -299,6 +300,47 @@ HOOKED int posix_spawnp(pid_t *restrict ret, const char *restrict file,
 			char *const argv[restrict], char *const env[restrict])
 {
 	return spawn(REAL(posix_spawnp), ret, file, actions, attr, argv, env);
+}
+
+/* libc's since 2.39: the same, but that a descriptor is told instead of a number.
+ * Whoever looks for them in an older one finds ours. */
+int pidfd_spawn(int *restrict ret, const char *restrict path,
+		const posix_spawn_file_actions_t *restrict actions,
+		const posix_spawnattr_t *restrict attr,
+		char *const argv[restrict], char *const env[restrict]);
+int pidfd_spawnp(int *restrict ret, const char *restrict file,
+		 const posix_spawn_file_actions_t *restrict actions,
+		 const posix_spawnattr_t *restrict attr,
+		 char *const argv[restrict], char *const env[restrict]);
+
+static int spawn_for_fd(spawn_fn real, int *ret, const char *file,
+			const posix_spawn_file_actions_t *actions,
+			const posix_spawnattr_t *attr, char *const argv[],
+			char *const env[])
+{
+	int r = real ? spawn(real, ret, file, actions, attr, argv, env) : ENOSYS;
+
+	if (r == 0)
+		file_came(*ret);
+	return r;
+}
+
+HOOKED int pidfd_spawn(int *restrict ret, const char *restrict path,
+		       const posix_spawn_file_actions_t *restrict actions,
+		       const posix_spawnattr_t *restrict attr,
+		       char *const argv[restrict], char *const env[restrict])
+{
+	return spawn_for_fd((spawn_fn)real_get(REAL_pidfd_spawn), ret, path, actions,
+			    attr, argv, env);
+}
+
+HOOKED int pidfd_spawnp(int *restrict ret, const char *restrict file,
+			const posix_spawn_file_actions_t *restrict actions,
+			const posix_spawnattr_t *restrict attr,
+			char *const argv[restrict], char *const env[restrict])
+{
+	return spawn_for_fd((spawn_fn)real_get(REAL_pidfd_spawnp), ret, file,
+			    actions, attr, argv, env);
 }
 
 /* The end. exit() runs the program's handlers where it was called, then our

@@ -207,6 +207,34 @@ HOOKED int sched_setparam(pid_t tid, const struct sched_param *param)
 		   REAL(sched_setparam)(kernel_tid, param));
 }
 
+static bool same_niceness(int prio);
+
+/* The first words of it are the kernel's for good. */
+static bool changes_nothing(const struct sched_attr *attr)
+{
+	struct { uint32_t size, policy; uint64_t flags; int32_t nice; } begin;
+
+	if (gate_bad_pointer(attr))
+		return true;
+	memcpy(&begin, attr, sizeof(begin));
+	return !begin.flags && is_default((int)begin.policy) &&
+	       same_niceness(begin.nice);
+}
+
+HOOKED int sched_setattr(pid_t tid, struct sched_attr *attr, unsigned flags)
+{
+	return SET(tid, changes_nothing(attr),
+		   (int)gate_return(sys_call(SYS_sched_setattr, kernel_tid, attr,
+					     flags)));
+}
+
+HOOKED int sched_getattr(pid_t tid, struct sched_attr *ret, unsigned size,
+			 unsigned flags)
+{
+	return ASK(tid, (int)gate_return(sys_call(SYS_sched_getattr, kernel_tid, ret,
+						  size, flags)));
+}
+
 HOOKED int getpriority(__priority_which_t which, id_t who)
 {
 	if (which != PRIO_PROCESS)

@@ -4,6 +4,7 @@
 #define COGO_HOOK_IDENT_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct coro;
 
@@ -14,5 +15,10 @@ long ident_call(long nr, const long args[6]);
 
 /* The caller's name, which may be one that --bind leaves a kernel thread to. */
 void ident_set_name(struct coro *me, const char *name);
+
+/* libc has these since 2.41, and the kernel's numbers are older. */
+struct sched_attr;
+int sched_setattr(pid_t tid, struct sched_attr *attr, unsigned flags);
+int sched_getattr(pid_t tid, struct sched_attr *ret, unsigned size, unsigned flags);
 
 #endif

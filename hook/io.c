@@ -101,13 +101,20 @@ static bool poll_knows(int fd)
 		fs.f_type == ANON_INODE_FS_MAGIC);
 }
 
-long io_poll(int fd, int dir)
+long io_would_wait(int fd, int dir)
 {
 	struct pollfd p = { .fd = fd, .events = dir == POLLER_IN ? POLLIN : POLLOUT };
 
-	if (sys_poll_now(&p, 1) != 0 || !poll_knows(fd))
-		return -EOPNOTSUPP;
-	return -EAGAIN;
+	if (sys_poll_now(&p, 1) != 0)
+		return 0;
+	return poll_knows(fd) ? -EAGAIN : -EOPNOTSUPP;
+}
+
+long io_poll(int fd, int dir)
+{
+	long r = io_would_wait(fd, dir);
+
+	return r == 0 ? -EOPNOTSUPP : r;
 }
 
 static size_t total(const struct iovec *iov, int n)

@@ -50,6 +50,10 @@ static inline cogo_time io_deadline(int fd, int dir)
 	return span == COGO_FOREVER ? COGO_FOREVER : sys_now() + span;
 }
 
+/* Whether a call that moves bytes would wait: 0 no, or it would fail; -EAGAIN yes;
+ * -EOPNOTSUPP when poll is no judge of that. */
+long io_would_wait(int fd, int dir);
+
 /* For what cannot be tried: -EAGAIN when poll says that the call would wait, or
  * -EOPNOTSUPP when it would not, or poll is no judge of that. */
 NOINLINE long io_poll(int fd, int dir);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define NSEC 1000000000ll
@@ -277,6 +278,35 @@ void __longjmp_chk(sigjmp_buf buf, int value);
 HOOKED void __longjmp_chk(sigjmp_buf buf, int value)
 {
 	jump(buf, value, REAL(__longjmp_chk));
+}
+
+/* And so does going on with another context. What a context's end goes on with,
+ * by uc_link, we do not see. */
+
+HOOKED int setcontext(const ucontext_t *to)
+{
+	struct coro *me = self();
+	sigbits mask = bits_of(&to->uc_sigmask);
+
+	if (me && gate_ours && mask != signal_mask(me))
+		signal_set_mask(me, mask);
+	return REAL(setcontext)(to);
+}
+
+HOOKED int swapcontext(ucontext_t *restrict from, const ucontext_t *restrict to)
+{
+	struct coro *me = self();
+	volatile bool back = false;
+
+	if (!me || !gate_ours || bits_of(&to->uc_sigmask) == signal_mask(me))
+		return REAL(swapcontext)(from, to);
+	/* In two steps, for the mask to be kept is the one from before. */
+	if (getcontext(from))
+		return -1;
+	if (back)
+		return 0;
+	back = true;
+	return setcontext(to);
 }
 
 /* Sending */

@@ -294,6 +294,12 @@ static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 	case SYS_sched_setparam:
 		return sched_setparam((pid_t)a[0],
 				      (const struct sched_param *)a[1]);
+	case SYS_sched_setattr:
+		return sched_setattr((pid_t)a[0], (struct sched_attr *)a[1],
+				     (unsigned)a[2]);
+	case SYS_sched_getattr:
+		return sched_getattr((pid_t)a[0], (struct sched_attr *)a[1],
+				     (unsigned)a[2], (unsigned)a[3]);
 	case SYS_sched_setaffinity:
 		return sched_setaffinity((pid_t)a[0], (size_t)a[1],
 					 (const cpu_set_t *)a[2]);

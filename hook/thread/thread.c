@@ -786,6 +786,16 @@ HOOKED int pthread_getcpuclockid(pthread_t handle, clockid_t *ret)
 	return 0;
 }
 
+/* libc's since 2.42. An older one tells it by the number of the clock. */
+pid_t pthread_gettid_np(pthread_t handle);
+
+HOOKED pid_t pthread_gettid_np(pthread_t handle)
+{
+	clockid_t clock;
+
+	return pthread_getcpuclockid(handle, &clock) ? -1 : TID_OF_CLOCK(clock);
+}
+
 HOOKED int pthread_getschedparam(pthread_t handle, int *policy,
 				 struct sched_param *param)
 {

@@ -14,6 +14,7 @@
 /* Of a kernel thread, as the kernel writes it; with a coroutine's number, one that
  * only clock_of can read. */
 #define CLOCK_OF_TID(tid) ((clockid_t)((~(unsigned)(tid) << 3) | 6))
+#define TID_OF_CLOCK(clock) ((pid_t)~((clock) >> 3))
 
 /* Nanoseconds, of a kernel thread of ours. */
 cogo_time clock_of_tid(int tid);

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import unittest
 
-COGO_RUN, AWAY, STREAM, LOG = sys.argv[1:5]
+COGO_RUN, AWAY, STREAM, PLAIN, LOG = sys.argv[1:6]
 
 # Program, case, how often a thread sleeps in it at least.
 SLEEPS = [
@@ -23,9 +23,9 @@ SLEEPS = [
     (AWAY, 'who_wants_a_message_waits_and_so_does_who_has_no_room', 2),
     (AWAY, 'a_queue_lets_readers_and_writers_wait', 4),
     (AWAY, 'who_sleeps_in_one_of_them_can_be_cancelled', 3),
-    (STREAM, 'a_reader_waits_for_what_the_buffer_does_not_hold', 14),
+    # A line of which a part has come, and wide characters.
+    (STREAM, 'a_reader_waits_for_what_the_buffer_does_not_hold', 9),
     (STREAM, 'a_printer_waits_for_room', 10),
-    (STREAM, 'what_is_told_of_a_signal_waits_for_room', 2),
     (STREAM, 'closing_a_stream_waits_until_all_of_it_is_out', 1),
     (STREAM, 'a_stream_that_becomes_a_fifo_waits_for_its_other_end', 2),
     (LOG, 'many_have_something_to_say_and_nobody_listens', 200),
@@ -57,6 +57,12 @@ class HandOffs(unittest.TestCase):
         self.assertLessEqual(
             declared(STREAM, 'what_the_buffer_holds_is_not_waited_for'),
             declared(AWAY, 'nothing_at_all') + 7 * 2 + 2 + 7)
+
+    def test_what_comes_line_by_line_needs_none(self):
+        """Three hundred threads, four lines each, and as many answers."""
+        self.assertLess(
+            declared(PLAIN, 'who_waits_in_a_stream_costs_no_kernel_thread'),
+            declared(AWAY, 'nothing_at_all') + 100)
 
     def test_a_number_in_words_needs_none(self):
         code = ('import socket, threading\n'

@@ -152,13 +152,15 @@ class Reports(Case):
         self.says(result, 0, "a thread's name, for one, is not")
         self.assertNotIn('--bind', result.stdout)
 
-    def test_plain_stdio_is_noticed_only_and_no_remark(self):
-        path = self.compile('prog', '#include <stdio.h>' + THREADS %
-                            'char b[9]; fgets(b, 9, stdin)',
+    def test_wide_stdio_is_noticed_only_and_no_remark(self):
+        path = self.compile('prog', '#include <wchar.h>\n#include <stdio.h>' +
+                            THREADS % 'wchar_t b[9]; fgetws(b, 9, stdin);'
+                            'char c[9]; fgets(c, 9, stdin)',
                             '-U_FORTIFY_SOURCE')
         result = self.check(path)
         self.says(result, 0)
-        self.assertIn('fgets', self.section(result, 'when that is noticed'))
+        self.assertIn('fgetws', self.section(result, 'when that is noticed'))
+        self.assertNotIn('fgets', self.section(result, 'when that is noticed'))
 
     def test_an_inline_system_call_is_counted_in_its_file(self):
         path = self.compile('prog', INLINE + THREADS %
