@@ -166,10 +166,11 @@ class Connection:
         self.writer.transport.abort()
 
 
-async def connect(address, user="root", password=""):
-    """address: the path of a Unix socket, or a port of 127.0.0.1."""
+async def connect(address, user="root", password="", tls=None):
+    """address: the path of a Unix socket, or a port of 127.0.0.1.  tls: that of a
+    tunnel in between, which knows nothing of databases."""
     if isinstance(address, int):
-        ends = await asyncio.open_connection("127.0.0.1", address)
+        ends = await asyncio.open_connection("127.0.0.1", address, ssl=tls)
     else:
         ends = await asyncio.open_unix_connection(address)
     connection = Connection(*ends)
