@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* away.c - calls that sleep in the kernel and nowhere else: locks of files,
- * disks, queues between processes, randomness. Others go on meanwhile, whoever
+ * disks, users, queues between processes, randomness. Others go on meanwhile, whoever
  * is cancelled wakes, and results and errors are the kernel's. */
+#include <grp.h>
 #include <mqueue.h>
+#include <netdb.h>
 #include <pty.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/msg.h>
 #include <sys/random.h>
 #include <sys/sem.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <termios.h>
 
 #include "io.h"
@@ -147,19 +152,90 @@ static void what_is_written_arrives(void)
 	close(fd);
 }
 
+/* None of them says whether it had to wait. */
+static void a_file_has_the_room_that_was_asked_for(void)
+{
+	int fd = open_it(), ends[2];
+	struct stat st;
+
+	EXPECT_EQ(ftruncate(fd, 0), 0);
+	EXPECT_EQ(fallocate(fd, 0, 0, 10000), 0);
+	EXPECT_EQ(fstat(fd, &st), 0);
+	EXPECT_EQ(st.st_size, 10000);
+	EXPECT_EQ(posix_fallocate(fd, 10000, 5000), 0);
+	EXPECT_EQ(fstat(fd, &st), 0);
+	EXPECT_EQ(st.st_size, 15000);
+	EXPECT_EQ(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE), 0);
+	EXPECT_ERR(fallocate(fd, 0, 0, 0), EINVAL);
+	EXPECT_ERR(fallocate(-1, 0, 0, 1), EBADF);
+	EXPECT_EQ(posix_fallocate(-1, 0, 1), EBADF);
+	EXPECT_ERR(sync_file_range(-1, 0, 0, 0), EBADF);
+	if (EXPECT_OK(pipe(ends))) {
+		EXPECT_ERR(fallocate(ends[1], 0, 0, 1), ESPIPE);
+		EXPECT_EQ(posix_fallocate(ends[1], 0, 1), ESPIPE);
+		EXPECT_ERR(sync_file_range(ends[1], 0, 0, 0), ESPIPE);
+		close_pair(ends);
+	}
+	EXPECT_ERR(umount("/nowhere/at/all"), ENOENT);
+	EXPECT_ERR(swapoff("/nowhere/at/all"), geteuid() ? EPERM : ENOENT);
+	close(fd);
+}
+
 static void a_terminal_that_has_sent_all_is_drained(void)
 {
 	int master, slave, ends[2];
+	struct termios how;
 
 	if (!EXPECT_OK(openpty(&master, &slave, NULL, NULL, NULL)))
 		return;
 	EXPECT_EQ(write(slave, "drain", 5), 5);
 	EXPECT_EQ(tcdrain(slave), 0);
+	EXPECT_EQ(tcgetattr(slave, &how), 0);
+	how.c_lflag ^= ECHO;
+	EXPECT_EQ(tcsetattr(slave, TCSADRAIN, &how), 0);
+	how.c_lflag ^= ECHO;
+	EXPECT_EQ(tcsetattr(slave, TCSAFLUSH, &how), 0);
+	EXPECT_EQ(tcflow(slave, TCOOFF), 0);
+	EXPECT_EQ(tcflow(slave, TCOON), 0);
+	EXPECT_EQ(tcsendbreak(slave, 0), 0);
 	close_pair((int[2]){master, slave});
 	if (EXPECT_OK(pipe(ends))) {
 		EXPECT_ERR(tcdrain(ends[0]), ENOTTY);
+		EXPECT_ERR(tcsetattr(ends[0], TCSADRAIN, &how), ENOTTY);
+		EXPECT_ERR(tcsendbreak(ends[0], 0), ENOTTY);
 		close_pair(ends);
 	}
+}
+
+/* ---- users and groups, of whom another machine may know ---- */
+
+static void users_and_groups_are_who_they_are(void)
+{
+	struct passwd *root = getpwuid(0), user, *found;
+	struct group group, *found_group;
+	char text[4096];
+	gid_t groups[64];
+	int n = 64, users = 0;
+
+	EXPECT(root && strcmp(root->pw_name, "root") == 0);
+	EXPECT_EQ(getpwnam_r("root", &user, text, sizeof(text), &found), 0);
+	EXPECT(found == &user && user.pw_uid == 0);
+	EXPECT_EQ(getpwnam_r("root", &user, text, 1, &found), ERANGE);
+	EXPECT_EQ(getpwnam_r("nobody at all", &user, text, sizeof(text), &found), 0);
+	EXPECT(!found);
+	EXPECT_EQ(getpwuid_r((uid_t)-2, &user, text, sizeof(text), &found), 0);
+	EXPECT(!found);
+	EXPECT_EQ(getgrgid_r(0, &group, text, sizeof(text), &found_group), 0);
+	EXPECT(found_group == &group && strcmp(group.gr_name, "root") == 0);
+	EXPECT(getgrnam("root") && getgrnam("root")->gr_gid == 0);
+	EXPECT(getgrouplist("root", 0, groups, &n) >= 1);
+	EXPECT_EQ(groups[0], 0);
+	setpwent();
+	while (getpwent())
+		users++;
+	endpwent();
+	EXPECT(users > 0);
+	EXPECT_EQ(innetgr("no such group", "here", NULL, NULL), 0);
 }
 
 /* ---- between processes ---- */
@@ -385,7 +461,9 @@ static const struct expect_case cases[] = {
 	CASE(who_wants_a_locked_file_waits),
 	CASE(who_wants_a_part_that_another_process_has_waits),
 	CASE(what_is_written_arrives),
+	CASE(a_file_has_the_room_that_was_asked_for),
 	CASE(a_terminal_that_has_sent_all_is_drained),
+	CASE(users_and_groups_are_who_they_are),
 	CASE(who_takes_from_an_empty_set_of_semaphores_waits),
 	CASE(who_wants_a_message_waits_and_so_does_who_has_no_room),
 	CASE(a_queue_lets_readers_and_writers_wait),
