@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/vfs.h>
 
@@ -23,8 +24,9 @@ enum {
 	OURS = 1, NONBLOCKING = 2, SOCKET = 4,
 	NO_RCVTIMEO = 8, NO_SNDTIMEO = 16,	/* known to be none */
 	KIND_KNOWN = 32, TCP = 64,
-	FROM_MEMORY = 128, TO_MEMORY = 256,	/* without OURS */
-	EPOCH_SHIFT = 9, EPOCH_MASK = 0x7fffff,
+	/* Without OURS: */
+	FROM_MEMORY = 128, TO_MEMORY = 256, ON_DISK = 512, SOURCE_KNOWN = 1024,
+	EPOCH_SHIFT = 11, EPOCH_MASK = 0x1fffff,
 };
 
 static _Atomic(_Atomic uint32_t *) chunks[CHUNKS];
@@ -122,9 +124,47 @@ bool fdtab_tcp(int fd)
 	return f & TCP;
 }
 
-bool fdtab_in_memory(int fd, int dir)
+/* null, zero, full, urandom: a big read of them is cut short for whoever does not
+ * want to wait, though nobody waits. */
+static bool endless(dev_t device)
 {
-	return get(fd) & (dir == POLLER_IN ? FROM_MEMORY : TO_MEMORY);
+	return major(device) == 1 && (minor(device) == 3 || minor(device) == 5 ||
+				      minor(device) == 7 || minor(device) == 9);
+}
+
+static COLD uint32_t look_for_source(int fd)
+{
+	uint32_t f = SOURCE_KNOWN;
+	struct stat st;
+
+	if (fd < 0 || sys_call(SYS_fstat, fd, &st) != 0)
+		return 0;
+	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
+		f |= ON_DISK;
+	else if (S_ISCHR(st.st_mode) && endless(st.st_rdev))
+		f |= FROM_MEMORY;
+	if ((unsigned)fd >= CHUNK * CHUNKS)
+		return f;
+	make_room(fd);
+	put(fd, f |= get(fd));
+	return f;
+}
+
+enum fdtab_source fdtab_source(int fd)
+{
+	uint32_t f = get(fd);
+
+	/* What we know to have made is a socket, a pipe or the like. */
+	if (unlikely(!(f & (OURS | SOURCE_KNOWN))))
+		f = look_for_source(fd);
+	if (f & FROM_MEMORY)
+		return SOURCE_MEMORY;
+	return f & ON_DISK ? SOURCE_DISK : SOURCE_WAITS;
+}
+
+bool fdtab_to_memory(int fd)
+{
+	return get(fd) & TO_MEMORY;
 }
 
 void fdtab_look_for_memory(int fd, int dir)

@@ -26,10 +26,15 @@ bool fdtab_ours(int fd);
 /* A TCP stream of ours alone. */
 bool fdtab_tcp(int fd);
 
-/* A regular file that the kernel cannot be asked to try without waiting, and that in
- * this direction is a matter of memory: of writes that a disk gets later, or of a
- * file system that has none. A hand-off would cost more than such a call. */
-bool fdtab_in_memory(int fd, int dir);
+/* Where what is read comes from: from somebody who may let one wait; from memory, be
+ * it a file system that has no disk, or /dev/zero; or from a file on a disk, of which
+ * the page cache has all, some, or none. */
+enum fdtab_source { SOURCE_WAITS, SOURCE_MEMORY, SOURCE_DISK };
+enum fdtab_source fdtab_source(int fd);
+
+/* A regular file that the kernel cannot be asked to try to write without waiting, and
+ * that a disk gets later. A hand-off would cost more than such a call. */
+bool fdtab_to_memory(int fd);
 /* Finds out, after the kernel has said that it cannot try. */
 COLD void fdtab_look_for_memory(int fd, int dir);
 

@@ -126,6 +126,26 @@ static size_t total(const struct iovec *iov, int n)
 	return sum;
 }
 
+#define REST 16
+
+/* What is left after so many bytes, as many pieces as there is room for. */
+static int rest_of(const struct iovec *iov, int n, size_t skip,
+		   struct iovec rest[REST])
+{
+	int k = 0;
+
+	for (int i = 0; i < n && k < REST; i++) {
+		if (skip >= iov[i].iov_len) {
+			skip -= iov[i].iov_len;
+			continue;
+		}
+		rest[k].iov_base = (char *)iov[i].iov_base + skip;
+		rest[k++].iov_len = iov[i].iov_len - skip;
+		skip = 0;
+	}
+	return k;
+}
+
 /* Less than an eventfd, a timerfd or a signalfd can do with: they say so without
  * waiting. */
 static bool too_few(int fd, size_t n)
@@ -226,18 +246,114 @@ static NOINLINE long in_memory(struct coro *me, int fd, const struct io_op *op,
 			c.args[4], c.args[5]);
 }
 
+/* A file on a disk. Whoever asks the kernel not to wait gets what the page cache
+ * has, and a short read where that ends; but a thread that reads a file gets all it
+ * asked for, up to the end, and programs count on it. */
+
+/* At a place of its own: what is missing, after what was there. */
+static long read_at(struct coro *me, int fd, const struct io_vec *all)
+{
+	size_t want = total(all->iov, all->n), done = 0;
+	struct io_vec v = *all;
+	struct iovec rest[REST];
+	long r;
+
+	while ((r = io_run(me, fd, &read_at_op, &v)) > 0) {
+		done += (size_t)r;
+		if (done >= want)
+			break;
+		v.n = rest_of(all->iov, all->n, done, rest);
+		v.iov = rest;
+		v.offset = all->offset + (off_t)done;
+	}
+	return done ? (long)done : r;
+}
+
+/* At the file's own place, which others may move, and even another process, it is one
+ * call, as it was; so the page cache is asked beforehand.
+ *
+ * That costs more than the reading. Once so many reads in a row were fast, files are
+ * read without a look: should one wait for the disk, the monitor sees it, and those
+ * after it are looked at again. */
+#define STREAK 16
+
+static _Atomic int fast_reads;
+
+static void note(bool fast)
+{
+	/* relaxed: a guess at the next from the last, by whomever. */
+	int n = atomic_load_explicit(&fast_reads, memory_order_relaxed);
+
+	if (unlikely(!fast))
+		n = 0;
+	else if (n < STREAK)
+		n++;
+	else
+		return;
+	atomic_store_explicit(&fast_reads, n, memory_order_relaxed);
+}
+
+/* Whether so many bytes are there at that place, or all up to the end: judged by the
+ * last of them, for a file is mostly read on and on; where that is past the end, by
+ * the first. */
+static bool cached(int fd, off_t at, size_t n)
+{
+	char byte;
+	struct iovec one = { &byte, 1 };
+	struct io_vec v = { &one, 1, at + (off_t)(n - 1), 0 };
+	long r = n ? try_readv(fd, &v) : 0;
+
+	v.offset = at;
+	return (r == 0 && n > 1 ? try_readv(fd, &v) : r) >= 0;
+}
+
+static long read_on(struct coro *me, int fd, const struct io_vec *v)
+{
+	bool look = atomic_load_explicit(&fast_reads, memory_order_relaxed) < STREAK;
+	cogo_time begun;
+	off_t at;
+	long r;
+
+	if (unlikely(look)) {
+		at = sys_call(SYS_lseek, fd, 0, SEEK_CUR);
+		if (at < 0 || !cached(fd, at, total(v->iov, v->n))) {
+			note(false);
+			door_enter(me);
+			cancel_point(me);
+			r = io_block(me, fd, &io_read_op, v);
+			door_leave(me);
+			return r;
+		}
+	}
+	begun = sys_now();
+	r = in_memory(me, fd, &io_read_op, v);
+	/* A nanosecond a byte is slow for a copy. */
+	note(sys_now() - begun < 50000 + (r > 0 ? r : 0));
+	return r;
+}
+
+static NOINLINE long read_file(struct coro *me, int fd, const struct io_vec *v)
+{
+	return v->offset == -1 ? read_on(me, fd, v) : read_at(me, fd, v);
+}
+
 static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 		     off_t offset, int flags)
 {
 	struct io_vec v = { iov, n, offset, flags };
+	bool sane = n > 0 && n <= IOV_MAX && !gate_bad_pointer(iov);
+	enum fdtab_source source;
 
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_preadv2, fd, iov, n, offset, offset >> 63,
 				flags);
-	if (unlikely(fdtab_in_memory(fd, POLLER_IN)))
+	source = fdtab_source(fd);
+	if (unlikely(source == SOURCE_MEMORY))
 		return in_memory(me, fd, &io_read_op, &v);
-	return io_run_for(me, fd, offset == -1 ? &io_read_op : &read_at_op, &v, n == 1 && !gate_bad_pointer(iov)
-						     ? iov->iov_len : 0);
+	if (unlikely(source == SOURCE_DISK) && sane)
+		return read_file(me, fd, &v);
+	return io_run_for(me, fd, offset == -1 ? &io_read_op : &read_at_op, &v,
+			  n == 1 && sane ? iov->iov_len : 0);
 }
 
 /* A blocking write returns when everything is written, or something has been
@@ -246,14 +362,14 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 		      off_t offset, int flags)
 {
 	struct io_vec v = { iov, n, offset, flags };
-	struct iovec rest[16], *at;
+	struct iovec rest[REST];
 	size_t want, done = 0;
 	long r;
 
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_pwritev2, fd, iov, n, offset, offset >> 63,
 				flags);
-	if (unlikely(fdtab_in_memory(fd, POLLER_OUT)))
+	if (unlikely(fdtab_to_memory(fd)))
 		return in_memory(me, fd, &io_write_op, &v);
 	r = io_run(me, fd, offset == -1 ? &io_write_op : &write_at_op, &v);
 	if (r <= 0 || n < 0 || (size_t)r == (want = total(iov, n)))
@@ -261,21 +377,7 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (fdtab_nonblocking(fd))
 		return r;
 	for (done = (size_t)r; done < want; done += (size_t)r) {
-		size_t skip = done;
-		int k = 0;
-
-		/* What is left, as many pieces at a time as there is room for. */
-		for (int i = 0; i < n && k < (int)ARRAY_SIZE(rest); i++) {
-			if (skip >= iov[i].iov_len) {
-				skip -= iov[i].iov_len;
-				continue;
-			}
-			at = &rest[k++];
-			at->iov_base = (char *)iov[i].iov_base + skip;
-			at->iov_len = iov[i].iov_len - skip;
-			skip = 0;
-		}
-		v = (struct io_vec){ rest, k,
+		v = (struct io_vec){ rest, rest_of(iov, n, done, rest),
 				  offset == -1 ? -1 : offset + (off_t)done, flags };
 		r = io_run(me, fd, &io_write_op, &v);
 		if (r <= 0)

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <termios.h>
 
@@ -275,6 +276,124 @@ static void threads_that_share_a_position_read_each_part_once(void)
 	unlink(path_of("shared"));
 }
 
+/* A file of numbers, each its own place, of which the page cache has a page in three:
+ * as much as a part of it that was read before, on a machine with other uses for its
+ * memory. Where the folder has no disk below it has all. */
+#define COUNT (256 * 1024)
+#define SIZE (COUNT * 4)
+
+static bool forget_most(int fd)
+{
+	char byte;
+
+	/* What waits to be written cannot be forgotten. */
+	if (!EXPECT_OK(fsync(fd)) ||
+	    !EXPECT_EQ(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0) ||
+	    !EXPECT_EQ(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM), 0))
+		return false;
+	for (off_t at = 0; at < SIZE; at += 3 * 4096)
+		if (!EXPECT_EQ(pread(fd, &byte, 1, at), 1))
+			return false;
+	return EXPECT_OK(lseek(fd, 0, SEEK_SET));
+}
+
+static int numbers(uint32_t *all)
+{
+	int fd = open(path_of("numbers"), O_CREAT | O_RDWR, 0600);
+
+	unlink(path_of("numbers"));
+	for (uint32_t i = 0; i < COUNT; i++)
+		all[i] = i;
+	return write_all(fd, all, SIZE) ? fd : -1;
+}
+
+static ssize_t read_in_a_way(int fd, int way, uint32_t *got)
+{
+	struct iovec parts[] = {{got, 8}, {got + 2, 40000}, {got + 10002, SIZE - 40008}};
+
+	switch (way) {
+	case 0:
+		return pread(fd, got, SIZE, 0);
+	case 1:
+		return preadv(fd, parts, 3, 0);
+	case 2:
+		return preadv2(fd, parts, 3, 0, 0);
+	case 3:
+		return read(fd, got, SIZE);
+	case 4:
+		return readv(fd, parts, 3);
+	case 5:
+		return preadv2(fd, parts, 3, -1, 0);
+	case 6:
+		return syscall(SYS_read, fd, got, SIZE);
+	default:
+		return syscall(SYS_pread64, fd, got, SIZE, 0);
+	}
+}
+
+static void a_file_of_which_memory_has_a_part_is_read_whole(void)
+{
+	uint32_t *all = malloc(SIZE), *got = malloc(SIZE);
+	int fd = numbers(all);
+
+	for (int way = 0; EXPECT_OK(fd) && way < 8; way++)
+		for (int i = 0; i < 3; i++) {
+			memset(got, 1, SIZE);
+			if (!forget_most(fd))
+				break;
+			EXPECT_EQ(read_in_a_way(fd, way, got), SIZE);
+			EXPECT(memcmp(got, all, SIZE) == 0);
+			EXPECT_EQ(lseek(fd, 0, SEEK_CUR), way >= 3 && way < 7 ? SIZE : 0);
+			/* And what is past the end is no matter. */
+			EXPECT_EQ(pread(fd, got, SIZE, SIZE - 100), 100);
+		}
+	close(fd);
+	free(all);
+	free(got);
+}
+
+#define RECORD (48 * 1024 / 4)
+
+static atomic_long records;
+
+static void *read_records(void *arg)
+{
+	uint32_t *got = malloc(RECORD * 4);
+	long bad = 0;
+	ssize_t n;
+
+	while ((n = read(shared_file, got, RECORD * 4)) > 0) {
+		bad += n != RECORD * 4 && got[n / 4 - 1] != COUNT - 1;
+		for (ssize_t i = 1; i < n / 4; i++)
+			bad += got[i] != got[0] + (uint32_t)i;
+		atomic_fetch_add(&records, n);
+	}
+	free(got);
+	EXPECT_EQ(bad, 0);
+	return arg;
+}
+
+/* Each part comes from one place, wherever the others are meanwhile. */
+static void threads_that_share_a_position_read_whole_records_of_a_file(void)
+{
+	uint32_t *all = malloc(SIZE);
+	pthread_t t[6];
+
+	shared_file = numbers(all);
+	for (int i = 0; EXPECT_OK(shared_file) && i < 10; i++) {
+		if (!forget_most(shared_file))
+			break;
+		atomic_store(&records, 0);
+		for (int k = 0; k < 6; k++)
+			t[k] = start(read_records, &records);
+		for (int k = 0; k < 6; k++)
+			EXPECT(finish(t[k]) == &records);
+		EXPECT_EQ(atomic_load(&records), SIZE);
+	}
+	close(shared_file);
+	free(all);
+}
+
 static void positional_calls_leave_the_position_alone(void)
 {
 	int fd = memfd_create("positions", 0);
@@ -304,7 +423,8 @@ static void devices_that_never_wait_do_not(void)
 {
 	int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDWR);
 	int random = open("/dev/urandom", O_RDONLY), dir = open("/", O_RDONLY);
-	char got[64];
+	enum { MANY = 32 << 20 };
+	char got[64], *many;
 
 	memset(got, 'x', sizeof(got));
 	EXPECT_EQ(read(null, got, 64), 0);
@@ -315,6 +435,12 @@ static void devices_that_never_wait_do_not(void)
 	EXPECT_ERR(read(dir, got, 64), EISDIR);
 	EXPECT_ERR(open(path_of("missing"), O_RDONLY), ENOENT);
 	EXPECT_ERR(open("/", O_WRONLY), EISDIR);
+	/* As much as was asked for, however much it is. */
+	many = malloc(MANY);
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(read(zero, many, MANY), MANY);
+	EXPECT_EQ(read(random, many, MANY), MANY);
+	free(many);
 	close(null);
 	close(zero);
 	close(random);
@@ -472,6 +598,8 @@ static const struct expect_case cases[] = {
 	CASE(a_full_terminal_lets_the_writer_wait),
 	CASE(lines_appended_by_many_threads_stay_whole),
 	CASE(threads_that_share_a_position_read_each_part_once),
+	CASE(a_file_of_which_memory_has_a_part_is_read_whole),
+	CASE(threads_that_share_a_position_read_whole_records_of_a_file),
 	CASE(positional_calls_leave_the_position_alone),
 	CASE(devices_that_never_wait_do_not),
 	CASE(inotify_tells_who_waits),
