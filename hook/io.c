@@ -246,6 +246,19 @@ static NOINLINE long in_memory(struct coro *me, int fd, const struct io_op *op,
 			c.args[4], c.args[5]);
 }
 
+/* Somebody else gets the worker's place. */
+static long by_disk(struct coro *me, int fd, const struct io_op *op,
+		    const struct io_vec *v)
+{
+	long r;
+
+	door_enter(me);
+	cancel_point(me);
+	r = io_block(me, fd, op, v);
+	door_leave(me);
+	return r;
+}
+
 /* A file on a disk. Whoever asks the kernel not to wait gets what the page cache
  * has, and a short read where that ends; but a thread that reads a file gets all it
  * asked for, up to the end, and programs count on it. */
@@ -318,11 +331,7 @@ static long read_on(struct coro *me, int fd, const struct io_vec *v)
 		at = sys_call(SYS_lseek, fd, 0, SEEK_CUR);
 		if (at < 0 || !cached(fd, at, total(v->iov, v->n))) {
 			note(false);
-			door_enter(me);
-			cancel_point(me);
-			r = io_block(me, fd, &io_read_op, v);
-			door_leave(me);
-			return r;
+			return by_disk(me, fd, &io_read_op, v);
 		}
 	}
 	begun = sys_now();
@@ -335,6 +344,15 @@ static long read_on(struct coro *me, int fd, const struct io_vec *v)
 static NOINLINE long read_file(struct coro *me, int fd, const struct io_vec *v)
 {
 	return v->offset == -1 ? read_on(me, fd, v) : read_at(me, fd, v);
+}
+
+/* Some file systems can try a write, and leave it at a part. The rest would then be
+ * another write, with others' in between, and be it in a log whose lines are whole. */
+static NOINLINE long write_file(struct coro *me, int fd, const struct io_vec *v)
+{
+	fdtab_look_for_memory(fd, POLLER_OUT);
+	return fdtab_to_memory(fd) ? in_memory(me, fd, &io_write_op, v)
+				   : by_disk(me, fd, &io_write_op, v);
 }
 
 static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
@@ -371,6 +389,8 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 				flags);
 	if (unlikely(fdtab_to_memory(fd)))
 		return in_memory(me, fd, &io_write_op, &v);
+	if (unlikely(fdtab_source(fd) == SOURCE_DISK))
+		return write_file(me, fd, &v);
 	r = io_run(me, fd, offset == -1 ? &io_write_op : &write_at_op, &v);
 	if (r <= 0 || n < 0 || (size_t)r == (want = total(iov, n)))
 		return r;
