@@ -96,18 +96,16 @@ let events () =
   let never = Event.receive (Event.new_channel ()) in
   say "events: %s" (Event.select [ never; Event.always "at once"; never ]);
   say "events: %b" (Event.poll (Event.receive channels.(0)) = None);
-  let rec chain n from =
-    if n = 0 then from
-    else begin
-      let into = Event.new_channel () in
-      ignore (Thread.create (fun () ->
-        Event.sync (Event.send into (1 + Event.sync (Event.receive from)))) ());
-      chain (n - 1) into
-    end in
   let first = Event.new_channel () in
-  let last = chain 500 first in
+  let links = ref [] in
+  let last = List.fold_left (fun from _ ->
+    let into = Event.new_channel () in
+    links := Thread.create (fun () ->
+      Event.sync (Event.send into (1 + Event.sync (Event.receive from)))) () :: !links;
+    into) first (List.init 500 Fun.id) in
   Event.sync (Event.send first 0);
-  say "events: %d" (Event.sync (Event.receive last))
+  say "events: %d" (Event.sync (Event.receive last));
+  List.iter Thread.join !links
 
 let lives () =
   let ids = all 200 (fun _ -> Thread.id (Thread.self ())) in
@@ -145,12 +143,14 @@ let signals () =
   Thread.join (Thread.create (fun () -> Unix.kill (Unix.getpid ()) Sys.sigusr1) ());
   wait_for "a signal" (fun () -> !told > 0);
   say "signals: %d" !told;
+  (* Who has been joined may be about to end yet, and would take it. *)
+  Sys.set_signal Sys.sigusr2 (Sys.Signal_handle ignore);
   ignore (Thread.sigmask Unix.SIG_BLOCK [ Sys.sigusr2; Sys.sigalrm ]);
-  let waits = Thread.create (fun () ->
-    let got = Thread.wait_signal [ Sys.sigusr2 ] in
-    say "signals: usr2 %b" (got = Sys.sigusr2)) () in
-  Unix.kill (Unix.getpid ()) Sys.sigusr2;
+  let got = ref 0 in
+  let waits = Thread.create (fun () -> got := Thread.wait_signal [ Sys.sigusr2 ]) () in
+  wait_for "usr2" (fun () -> Unix.kill (Unix.getpid ()) Sys.sigusr2; !got <> 0);
   Thread.join waits;
+  say "signals: usr2 %b" (!got = Sys.sigusr2);
   let masks = all 10 (fun _ -> List.length (Thread.sigmask Unix.SIG_UNBLOCK [])) in
   say "signals: %d" (sum masks);
   ignore (Thread.sigmask Unix.SIG_UNBLOCK [ Sys.sigusr2; Sys.sigalrm ]);
