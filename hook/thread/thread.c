@@ -26,6 +26,7 @@
 #include "go.h"
 #include "hook/call.h"
 #include "hook/gate.h"
+#include "hook/golang.h"
 #include "hook/ident.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
@@ -319,15 +320,15 @@ static bool wants_kernel(const pthread_attr_t *attr)
 	return inherit == PTHREAD_EXPLICIT_SCHED && policy != SCHED_OTHER;
 }
 
-static bool named_to_bind(void *(*start)(void *))
+static bool bound_from_birth(void *(*start)(void *))
 {
 	Dl_info info;
 	void *at;
 
-	if (!conf.bind[0])
-		return false;
 	memcpy(&at, &start, sizeof(at));
-	return dladdr(at, &info) && info.dli_sname && info.dli_saddr == at &&
+	if (golang_code(at))
+		return true;
+	return conf.bind[0] && dladdr(at, &info) && info.dli_sname && info.dli_saddr == at &&
 	       conf_binds(&conf, info.dli_sname);
 }
 
@@ -449,7 +450,7 @@ HOOKED int pthread_create(pthread_t *ret, const pthread_attr_t *attr,
 		return REAL(pthread_create)(ret, attr, start, arg);
 	if (boot_start())
 		return EAGAIN;
-	if (wants_kernel(attr) || named_to_bind(start))
+	if (wants_kernel(attr) || bound_from_birth(start))
 		return create_kernel_thread(ret, attr, start, arg);
 	return create_coroutine(ret, attr, start, arg);
 }
