@@ -16,12 +16,12 @@ def perl_threads_see_what_they_always_saw(run):
 
 @test
 def a_perl_server_answers_hundreds_of_clients_at_once(run):
-    return serves(run, "perl", program("server.pl"), clients=200)
+    return serves(run, "perl", program("server.pl"), clients=120)
 
 
 @test
 def hundreds_of_perl_threads_wait_and_are_woken(run):
-    return waits_in_a_crowd(run, "perl", program("crowd.pl"), count=500)
+    return waits_in_a_crowd(run, "perl", program("crowd.pl"), count=300)
 
 
 main()

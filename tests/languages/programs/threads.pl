@@ -42,7 +42,7 @@ sub queues {
                 $results->enqueue([$job, $job * $job]);
             }
         })
-    } 1 .. 20;
+    } 1 .. 10;
     $jobs->enqueue($_) for 0 .. 799;
     $jobs->end;
     $_->join for @workers;
@@ -59,7 +59,7 @@ sub locks {
     my $turn : shared = 0;
     share($_) for $count, $most, $inside;
     my $gate = Thread::Semaphore->new(3);
-    all(25, sub {
+    all(12, sub {
         for my $k (1 .. 20) {
             {
                 lock $count;
@@ -75,8 +75,8 @@ sub locks {
         }
     });
     print "locks: $count $inside ", $most <= 3, " ", $gate->down_nb(3), " ", $gate->down_nb ? "in" : "full", "\n";
-    print "locks: ", $gate->down_timed(1, 1) ? "in" : "late", "\n";
-    my @order = all(30, sub {
+    print "locks: ", $gate->down_timed(1) ? "in" : "late", "\n";
+    my @order = all(15, sub {
         my $me = shift;
         lock $turn;
         cond_wait($turn) until $turn == $me;
@@ -84,7 +84,7 @@ sub locks {
         cond_broadcast($turn);
         return $turn;
     });
-    print "locks: @order[0, 29]\n";
+    print "locks: @order[0, 14]\n";
     {
         lock $turn;
         my $due = time + 0.05;
@@ -195,12 +195,12 @@ sub sockets {
     my $server = IO::Socket::INET->new(Listen => 100, LocalAddr => "127.0.0.1") or die;
     my $port = $server->sockport;
     my $serving = threads->create(sub {
-        for (1 .. 40) {
+        for (1 .. 20) {
             my $peer = $server->accept or die;
             threads->create(sub { print $peer uc while <$peer>; close $peer })->detach;
         }
     });
-    my @right = all(40, sub {
+    my @right = all(20, sub {
         my $i = shift;
         my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $port) or die;
         my $right = 0;
