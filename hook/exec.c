@@ -3,11 +3,16 @@
  *
  * exec needs nothing from us: the kernel ends every other thread, whatever it
  * does, and the mask of the kernel thread is the coroutine's while it runs. Our
- * descriptors are closed by it. What these hooks are for is COGO_NO_INHERIT:
- * programs started by this one shall not find us in their environment. We take
- * ourselves out of it once, at load, which covers system() and whatever else
- * libc starts by itself; and we look at the environments that the program hands
- * over, since it may have made them from a copy.
+ * descriptors are closed by it. What these hooks are for is the environment.
+ *
+ * With COGO_NO_INHERIT, programs started by this one shall not find us in it. We
+ * take ourselves out once, at load, which covers system() and whatever else libc
+ * starts by itself; and we look at the environments that the program hands over,
+ * since it may have made them from a copy.
+ *
+ * Otherwise we stay the last of those that are preloaded, as cogo-run has made us:
+ * what faketime or eatmydata puts there is a layer over libc, and so over us. In
+ * front of it we would go past it to the kernel.
  *
  * All of it may run in a child of vfork, in the parent's memory: nothing is
  * allocated, nothing is noted down. */
@@ -69,52 +74,86 @@ static bool names_us(const char *entry)
 	return false;
 }
 
-/* Writes the entry without us to `to`, which may be the entry itself. Whether
- * anything is left. */
-static bool without_us(const char *entry, char *to)
+static bool is_last(const char *entry)
 {
-	const char *at = entry + strlen(PRELOAD);
-	char *start, *out;
+	bool last = true;
 	size_t n;
 
-	memmove(to, PRELOAD, strlen(PRELOAD));
-	start = out = to + strlen(PRELOAD);
+	for (const char *at = entry + strlen(PRELOAD); (n = next_library(&at));
+	     at += n)
+		last = is_us(at, n);
+	return last;
+}
+
+/* Appends the libraries of an entry that are us, or those that are not. */
+static char *append(char *out, const char *start, const char *entry, bool us)
+{
+	const char *at = entry + strlen(PRELOAD);
+	size_t n;
+
 	for (; (n = next_library(&at)); at += n) {
-		if (is_us(at, n))
+		if (is_us(at, n) != us)
 			continue;
 		if (out > start)
 			*out++ = ':';
 		memmove(out, at, n);
 		out += n;
 	}
+	return out;
+}
+
+/* Writes the entry without us to `to`, which may be the entry itself. Whether
+ * anything is left. */
+static bool without_us(const char *entry, char *to)
+{
+	char *start, *out;
+
+	memmove(to, PRELOAD, strlen(PRELOAD));
+	start = to + strlen(PRELOAD);
+	out = append(start, start, entry, false);
 	*out = 0;
 	return out > start;
 }
 
-static bool mentions_us(const char *entry)
+static void with_us_last(const char *entry, char *to)
 {
-	return is_setting(entry) || (is_preload(entry) && names_us(entry));
+	char *start = to + strlen(PRELOAD), *out;
+
+	memcpy(to, PRELOAD, strlen(PRELOAD));
+	out = append(start, start, entry, false);
+	out = append(out, start, entry, true);
+	*out = 0;
 }
 
-/* The bytes that a copy of env without us needs; 0 when it does not mention
- * us. */
+static bool to_rewrite(const char *entry)
+{
+	return is_preload(entry) && names_us(entry) &&
+	       (conf.no_inherit || !is_last(entry));
+}
+
+static bool to_drop(const char *entry)
+{
+	return conf.no_inherit && is_setting(entry);
+}
+
+/* The bytes that a copy of env as it should be needs; 0 when it is so. */
 static size_t copy_size(char *const env[])
 {
 	size_t size = sizeof(char *);
 	bool found = false;
 
+	if (!env || conf.disable)
+		return 0;
 	for (; *env; env++) {
 		size += sizeof(char *);
-		if (!mentions_us(*env))
-			continue;
-		found = true;
-		if (is_preload(*env))
+		if (to_rewrite(*env))
 			size += strlen(*env) + 1;
+		found |= to_rewrite(*env) || to_drop(*env);
 	}
 	return found ? size : 0;
 }
 
-static char **copy_without_us(char *const env[], char **to)
+static char **copy_rewritten(char *const env[], char **to)
 {
 	char **out = to;
 	char *text;
@@ -124,11 +163,13 @@ static char **copy_without_us(char *const env[], char **to)
 		n++;
 	text = (char *)(to + n);
 	for (; *env; env++) {
-		if (is_setting(*env))
+		if (to_drop(*env))
 			continue;
 		*out = *env;
-		if (is_preload(*env) && names_us(*env)) {
-			if (!without_us(*env, text))
+		if (to_rewrite(*env)) {
+			if (!conf.no_inherit)
+				with_us_last(*env, text);
+			else if (!without_us(*env, text))
 				continue;
 			*out = text;
 			text += strlen(text) + 1;
@@ -139,16 +180,16 @@ static char **copy_without_us(char *const env[], char **to)
 	return to;
 }
 
-/* env, or a copy without us if it should be: a macro, since the copy is in the
+/* env, or a copy that is as it should be: a macro, since the copy is in the
  * caller's frame. A failed exec loses what a large one took. */
 #define CLEAN(env) __extension__ ({					\
 	char *const *clean_ = (env);					\
-	size_t size_ = conf.no_inherit && clean_ ? copy_size(clean_) : 0; \
+	size_t size_ = copy_size(clean_);				\
 	void *room_ = NULL;						\
 	if (size_)							\
 		room_ = size_ <= ON_STACK ? alloca(size_) : sys_map(size_); \
 	if (room_)							\
-		clean_ = copy_without_us(clean_, room_);		\
+		clean_ = copy_rewritten(clean_, room_);			\
 	(char **)clean_;						\
 })
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* cogo-run - run a program with its threads as coroutines.
  *
- * It puts libcogo.so in front of LD_PRELOAD, the options into COGO_*
+ * It puts libcogo.so at the end of LD_PRELOAD, the options into COGO_*
  * variables, and becomes the program: one exec, so that process id, parent,
  * signals, descriptors and exit status are the program's own. Like env(1) it
  * ends with 127 when there is no such program, 126 when there is one that
@@ -125,25 +125,27 @@ static char *find_library(struct binary *ret_b)
 	    COGO_LIBDIR);
 }
 
-/* In front, because a name is bound to the first library that has it; and
- * once, although a shell under cogo-run may start cogo-run again. */
+/* Last, because what else is there (faketime, socket_wrapper, a sanitizer) stands
+ * in front of the C library, and so of us: a name is bound to the first library that
+ * has it. In front of them we would go past them to the kernel. And once, although a
+ * shell under cogo-run may start cogo-run again. */
 static void preload(const char *library)
 {
 	const char *old = getenv("LD_PRELOAD");
-	char *all = must(strdup(library));
+	char *all = must(strdup(""));
 
 	while (old != NULL && *(old += strspn(old, ": ")) != '\0') {
 		size_t n = strcspn(old, ": ");
 		char *more;
 
 		if (n != strlen(library) || strncmp(old, library, n) != 0) {
-			more = text("%s:%.*s", all, (int)n, old);
+			more = text("%s%.*s:", all, (int)n, old);
 			free(all);
 			all = more;
 		}
 		old += n;
 	}
-	set_variable("LD_PRELOAD", all);
+	set_variable("LD_PRELOAD", text("%s%s", all, library));
 	free(all);
 }
 

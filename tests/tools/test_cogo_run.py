@@ -171,11 +171,11 @@ class Environment(Case):
         result = self.run_it('sh', '-c', 'test $$ = "$COGO_RUN"')
         self.assertEqual(result.returncode, 0)
 
-    def test_what_is_preloaded_already_stays_behind_it_and_once(self):
+    def test_what_is_preloaded_already_stays_in_front_of_it_and_once(self):
         other = self.library('libother.so')
         env = self.environment(env={
             'LD_PRELOAD': f'{other} {LIBRARY}:{other}'})
-        self.assertEqual(env['LD_PRELOAD'], f'{LIBRARY}:{other}:{other}')
+        self.assertEqual(env['LD_PRELOAD'], f'{other}:{other}:{LIBRARY}')
         env = self.environment(env={'LD_PRELOAD': LIBRARY})
         self.assertEqual(env['LD_PRELOAD'], LIBRARY)
 
