@@ -127,8 +127,10 @@ static void note_symbol(const char *name, bool defined, void *arg)
 		p->engines |= ENGINE_JAVA;
 	if (defined && strcmp(name, "enif_make_tuple_from_array") == 0)
 		p->engines |= ENGINE_ERLANG;
-	k = defined ? NULL : find_known(name);
-	if (k != NULL)
+	/* Who stands in front of pthread_create (a sanitizer in the program, for
+	 * one) finds the real one at run time. */
+	k = find_known(name);
+	if (k != NULL && (!defined || k->word == WORD_MAKES))
 		p->asks[k - known] = true;
 }
 

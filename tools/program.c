@@ -5,6 +5,7 @@
  * not understood is left to exec, which knows best. */
 #include "program.h"
 #include "die.h"
+#include "elf-file.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -160,6 +161,65 @@ static const char *why_secure(const char *path, const struct binary *b)
 	return NULL;
 }
 
+/* ---- is it somebody else's patient? ------------------------------------- */
+
+enum sanitizer { ASAN_APART = 1, TSAN = 2 };
+
+/* Its runtime is in the program itself (clang), or a library of its own (gcc). */
+static void note_sanitizer(const char *name, bool defined, void *arg)
+{
+	unsigned *found = arg;
+
+	if (!defined && strcmp(name, "__asan_init") == 0)
+		*found |= ASAN_APART;
+	if (strcmp(name, "__tsan_init") == 0)
+		*found |= TSAN;
+}
+
+static unsigned sanitizers(const char *path)
+{
+	struct elf_file f;
+	unsigned found = 0;
+
+	if (elf_file_open(path, &f) != NULL)
+		return 0;
+	elf_file_symbols(&f, note_sanitizer, &found);
+	elf_file_close(&f);
+	return found;
+}
+
+static bool asan_is_preloaded(void)
+{
+	const char *all = getenv("LD_PRELOAD"), *options = getenv("ASAN_OPTIONS");
+
+	return (all != NULL && (strstr(all, "libasan.so") != NULL ||
+				strstr(all, "libclang_rt.asan") != NULL)) ||
+	       (options != NULL &&
+		strstr(options, "verify_asan_link_order=0") != NULL);
+}
+
+/* AddressSanitizer ends the program when its library is not the first of all, and
+ * ThreadSanitizer takes what it finds on the kernel thread for the thread's own.
+ * A cogo that is built with them has told them otherwise. */
+static char *sanitizer_refusal(const char *path, const char *library_path)
+{
+	unsigned found = sanitizers(path);
+
+	if (found != 0)
+		found &= ~sanitizers(library_path);
+	if (found & TSAN)
+		return text("%s is built with ThreadSanitizer, which follows "
+			    "kernel threads and no coroutines; start it without "
+			    "cogo-run", path);
+	if ((found & ASAN_APART) && !asan_is_preloaded())
+		return text("%s is built with AddressSanitizer, whose library "
+			    "wants to be the first that is loaded; start it as "
+			    "LD_PRELOAD=\"$(gcc -print-file-name=libasan.so)\" "
+			    "cogo-run %s, or with the path of clang's library if "
+			    "clang built it", path, path);
+	return NULL;
+}
+
 const char *machine_name(const struct binary *b)
 {
 	switch (b->machine) {
@@ -229,7 +289,7 @@ char *binary_refusal(const char *path, const struct binary *b,
 			path, b->loader);
 	secure = why_secure(path, b);
 	if (secure == NULL)
-		return NULL;
+		return sanitizer_refusal(path, library_path);
 	return text("%s %s, and for your protection the loader then ignores "
 		    "preloaded libraries; start it as the user it changes to, "
 		    "from a copy without that mark, or without cogo-run",

@@ -13,7 +13,7 @@ SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scripts/compa
 TIMES = os.environ["COGO_TEST_TIMES"]
 
 need(python3="python3", faketime="faketime", fakeroot="fakeroot", eatmydata="eatmydata")
-need(strace="strace", env="coreutils", stdbuf="coreutils")
+need(strace="strace", env="coreutils", stdbuf="coreutils", gcc="gcc")
 for file, package in (
     (f"{LIB}/libjemalloc.so.2", "libjemalloc2"),
     (f"{LIB}/libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
@@ -117,6 +117,57 @@ def users_and_hosts_come_from_the_wrappers_files(run):
     how = ["env", f"LD_PRELOAD={LIB}/libnss_wrapper.so"]
     seen = script(run, how, "names", env=env)
     check("10.9.8.3" in seen["outside"][0], seen)
+    return seen
+
+
+FAULTY = r"""
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void *run(void *arg)
+{
+	char *p = malloc(16), c;
+
+	usleep(1000);
+	*p = 1;
+	free(p);
+	usleep(1000);
+	c = arg ? 0 : *p;
+	return (void *)(long)c;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t t[40];
+
+	for (long i = 0; i < 40; i++)
+		pthread_create(&t[i], 0, run, argc > 1 && i == 20 ? 0 : t);
+	for (int i = 0; i < 40; i++)
+		pthread_join(t[i], 0);
+	return 0;
+}
+"""
+
+
+@test
+def address_sanitizer_finds_in_coroutines_what_it_finds_in_threads(run):
+    source, program = run.file("faulty.c", FAULTY), run.path("faulty")
+    run.call(
+        *("gcc", "-g", "-O1", "-fsanitize=address", source, "-o", program),
+        bare=True,
+        status=0,
+    )
+    library = run.call("gcc", "-print-file-name=libasan.so", bare=True).out.strip()
+    how = ["env", f"LD_PRELOAD={os.path.realpath(library)}"]
+    seen = {}
+    for order, prefix, inside in (("outside", how, []), ("inside", [], how)):
+        for words in ([], ["one"]):
+            done = run.call(*inside, program, *words, prefix=prefix)
+            summary = [l for l in done.err.split("\n") if l.startswith("SUMMARY")]
+            seen[order, len(words)] = (done.status, run.messages("\n".join(summary)))
+    check(seen["outside", 0] == (0, set()), seen)
+    check("use-after-free" in str(seen["outside", 1]), seen)
     return seen
 
 

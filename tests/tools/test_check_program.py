@@ -282,6 +282,29 @@ class Refusals(Case):
             'PATH': self.dir + ':' + os.environ['PATH']}), 1, '/bin/sh')
 
 
+    def sanitized(self, kind):
+        try:
+            return self.compile('prog', THREADS % '', f'-fsanitize={kind}')
+        except AssertionError as e:
+            self.skipTest(f'{COMPILER[0]} cannot link with it: {e}')
+
+    def test_what_thread_sanitizer_watches_cannot(self):
+        path = self.sanitized('thread')
+        self.says(self.check(path), 2, f'{path} is built with ThreadSanitizer')
+
+    def test_what_address_sanitizer_watches_can_if_its_library_is_first(self):
+        path = self.sanitized('address')
+        for options, status in (('', 2), ('verify_asan_link_order=0', 0)):
+            result = self.check(path, env={'ASAN_OPTIONS': options})
+            # clang's is a part of the program, and first by that.
+            if result.returncode != 2 and options == '':
+                self.assertNotIn('libasan', result.text)
+                self.assertIn('Makes coroutines', result.text)
+                return
+            self.assertEqual(result.returncode == 2, status == 2, result.text)
+            self.assertEqual('AddressSanitizer' in result.text, status == 2)
+
+
 class NothingToCheck(Case):
     def test_a_missing_file(self):
         self.fails(self.check(self.dir + '/none'), 127, self.dir + '/none')
