@@ -156,13 +156,13 @@ static bool too_few(int fd, size_t n)
 	       fs.f_type == ANON_INODE_FS_MAGIC;
 }
 
-/* Kinds of files do not know it; emulators and filters may not know the call
- * at all. */
+/* Kinds of files do not know it; emulators may not know the call at all, and filters
+ * may forbid it: what is not permitted to the program itself, the plain call says. */
 static COLD long cannot_try(long nr, int fd, const struct io_vec *v, long r)
 {
 	size_t n;
 
-	if (r != -ENOSYS && r != -EOPNOTSUPP)
+	if (r != -ENOSYS && r != -EOPNOTSUPP && r != -EPERM)
 		return r;
 	fdtab_look_for_memory(fd, nr == SYS_preadv2 ? POLLER_IN : POLLER_OUT);
 	/* What is wrong with these it says at once. */

@@ -46,7 +46,8 @@ struct pollable {
 	bool private;		/* a duplicate made by poller_forget */
 } __attribute__((aligned(64)));
 
-static const struct poller_ops *ops = &poller_epoll;
+static const struct poller_ops *wanted = &poller_epoll;
+static _Atomic(const struct poller_ops *) chosen;
 static _Atomic(struct pollable *) chunks[CHUNKS];
 static struct lock chunks_lock;
 static bool started;
@@ -82,16 +83,50 @@ static struct pollable *find_or_make(int fd)
 
 void poller_use(const struct poller_ops *use)
 {
-	ops = use;
+	wanted = use;
+}
+
+static void choose(const struct poller_ops *use)
+{
+	/* release: whoever comes with these finds them open. */
+	atomic_store_explicit(&chosen, use, memory_order_release);
+}
+
+static const struct poller_ops *ops(void)
+{
+	/* acquire: pairs with the release above. */
+	return atomic_load_explicit(&chosen, memory_order_acquire);
 }
 
 int poller_start(void)
 {
-	int r = started ? 0 : ops->open();
+	int r;
 
+	if (started)
+		return 0;
+	choose(wanted);
+	r = wanted->open();
+	if (r != 0) {
+		choose(&poller_futex);
+		r = poller_futex.open();
+	}
 	if (r == 0)
 		started = true;
 	return r;
+}
+
+/* There may be a descriptor for it by now. */
+static void try_wanted(void)
+{
+	static struct lock trying;
+
+	lock(&trying);
+	if (ops() == &poller_futex && wanted->open() == 0) {
+		choose(wanted);
+		/* Who polls is to do so there. */
+		poller_futex.close();
+	}
+	unlock(&trying);
 }
 
 bool poller_started(void)
@@ -101,13 +136,13 @@ bool poller_started(void)
 
 bool poller_owns(int fd)
 {
-	return started && ops->owns(fd);
+	return started && ops()->owns(fd);
 }
 
 void poller_interrupt(void)
 {
 	if (started)
-		ops->interrupt();
+		ops()->interrupt();
 }
 
 uint32_t poller_sample(int fd, int dir, bool *ret_dry)
@@ -172,11 +207,13 @@ int poller_add(struct poller_waiter *w, uint32_t sample_in, uint32_t sample_out)
 	w->sure = false;
 	if (!p)
 		return w->fd < 0 ? -EBADF : -ENOMEM;
+	if (unlikely(ops() == &poller_futex))
+		try_wanted();
 	lock(&p->lock);
 	if (!p->armed) {
 		uint64_t data = (uint64_t)p->generation << 32 | (uint32_t)w->fd;
 
-		r = ops->arm(w->fd, data);
+		r = ops()->arm(w->fd, data);
 		if (r)
 			goto out;
 		write_once(p->armed, true);
@@ -254,7 +291,7 @@ int poller_poll(cogo_time deadline, const uint64_t *sigmask,
 	struct poller_event events[BATCH];
 	uint64_t epoch = 1 + atomic_fetch_add_explicit(&polls_begun, 1,
 						       memory_order_seq_cst);
-	int n = ops->poll(deadline, sigmask, events, BATCH);
+	int n = ops()->poll(deadline, sigmask, events, BATCH);
 
 	for (int i = 0; i < n; i++)
 		dispatch(&events[i], epoch, ready);
@@ -307,7 +344,7 @@ static void move_waiters(struct pollable *p, int fd, struct coro_list *ready)
 		list_add_tail(&to->waiters, pos);
 		to->users++;
 	}
-	if (ops->arm(copy, (uint64_t)to->generation << 32 | (uint32_t)copy) == 0)
+	if (ops()->arm(copy, (uint64_t)to->generation << 32 | (uint32_t)copy) == 0)
 		write_once(to->armed, true);
 	unlock(&to->lock);
 }
@@ -322,7 +359,7 @@ void poller_forget(int fd, struct coro_list *ready)
 	if (!list_empty(&p->waiters) && !p->private)
 		move_waiters(p, fd, ready);
 	if (p->armed)
-		ops->disarm(fd);
+		ops()->disarm(fd);
 	reset(p);
 	unlock(&p->lock);
 }
@@ -354,7 +391,7 @@ void poller_release(struct poller_waiter *w, int fd)
 	if (last) {
 		p->private = false;
 		if (p->armed)
-			ops->disarm(w->fd);
+			ops()->disarm(w->fd);
 		reset(p);
 	}
 	unlock(&p->lock);
@@ -392,7 +429,7 @@ void poller_stop(void)
 	/* A parent shares our epoll instance: closing it takes nothing from it. */
 	forget_all();
 	if (started)
-		ops->close();
+		ops()->close();
 	started = false;
 }
 

@@ -33,8 +33,10 @@ struct poller_ops {
 	bool (*owns)(int fd);
 };
 extern const struct poller_ops poller_epoll;
+extern const struct poller_ops poller_futex;
 
 void poller_use(const struct poller_ops *ops);
+/* Where the provider cannot be opened, poller_futex does until it can. */
 int poller_start(void);
 /* Nobody waits, and all registrations are forgotten. */
 void poller_stop(void);

@@ -38,33 +38,6 @@ static int move_up(int fd)
 	return high;
 }
 
-static int epoll_open(void)
-{
-	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
-	int r;
-
-	epoll_fd = move_up((int)sys_call(SYS_epoll_create1, EPOLL_CLOEXEC));
-	if (epoll_fd < 0)
-		return epoll_fd;
-	event_fd = move_up((int)sys_call(SYS_eventfd2, 0,
-					 EFD_CLOEXEC | EFD_NONBLOCK));
-	if (event_fd < 0) {
-		r = event_fd;
-		goto close_epoll;
-	}
-	e.data.u64 = INTERRUPT_DATA;
-	r = (int)sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_ADD, event_fd, &e);
-	if (r)
-		goto close_event;
-	return 0;
-close_event:
-	sys_call(SYS_close, event_fd);
-close_epoll:
-	sys_call(SYS_close, epoll_fd);
-	epoll_fd = event_fd = -1;
-	return r;
-}
-
 static void epoll_close_both(void)
 {
 	sys_call(SYS_close, event_fd);
@@ -105,7 +78,7 @@ static int wait_for(struct epoll_event *events, int room, cogo_time span,
 		int r = (int)sys_call(SYS_epoll_pwait2, epoll_fd, events, room,
 				      forever ? NULL : &ts, sigmask,
 				      SIGSET_BYTES);
-		if (r != -ENOSYS)
+		if (r != -ENOSYS && r != -EPERM)
 			return r;
 		no_pwait2 = true;
 	}
@@ -140,6 +113,38 @@ static int epoll_poll(cogo_time deadline, const uint64_t *sigmask,
 		ret[out++].events = events[i].events;
 	}
 	return n < 0 ? n : out;
+}
+
+static int epoll_open(void)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
+	struct poller_event none;
+	int r;
+
+	epoll_fd = move_up((int)sys_call(SYS_epoll_create1, EPOLL_CLOEXEC));
+	if (epoll_fd < 0)
+		return epoll_fd;
+	event_fd = move_up((int)sys_call(SYS_eventfd2, 0,
+					 EFD_CLOEXEC | EFD_NONBLOCK));
+	if (event_fd < 0) {
+		r = event_fd;
+		goto close_epoll;
+	}
+	e.data.u64 = INTERRUPT_DATA;
+	r = (int)sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_ADD, event_fd, &e);
+	if (r)
+		goto close_event;
+	/* Whoever forbids the waiting says so now. */
+	r = epoll_poll(0, NULL, &none, 1);
+	if (r < 0)
+		goto close_event;
+	return 0;
+close_event:
+	sys_call(SYS_close, event_fd);
+close_epoll:
+	sys_call(SYS_close, epoll_fd);
+	epoll_fd = event_fd = -1;
+	return r;
 }
 
 static void epoll_interrupt(void)
