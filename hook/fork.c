@@ -72,10 +72,11 @@ static uint64_t numbers;
 static struct lock registered_lock;
 
 /* Called at any time: by a library's constructor before ours, from within
- * malloc's first call. */
+ * malloc's first call, by a sanitizer that cannot be called itself yet. So no
+ * more is looked at than the settings. */
 static bool disabled(void)
 {
-	boot_load();
+	boot_conf();
 	return conf.disable;
 }
 

@@ -93,11 +93,39 @@ static void complain(const struct conf_error *e)
 	cogo_warn("%s", text);
 }
 
+extern void *__libc_stack_end;	/* the loader's: where the kernel put argc */
+
+/* What is in .preinit_array, a sanitizer's start among it, runs before libc has
+ * taken note of the environment. It lies behind the arguments then. */
+static char **environment(void)
+{
+	long *argc = __libc_stack_end;
+
+	return environ ? environ : (char **)(argc + 1) + *argc + 1;
+}
+
+/* Caller holds start_lock. */
+static void read_conf(void)
+{
+	static bool read;
+
+	if (!read)
+		conf_parse(&conf, environment(), complain, NULL);
+	read = true;
+}
+
+void boot_conf(void)
+{
+	lock(&start_lock);
+	read_conf();
+	unlock(&start_lock);
+}
+
 void boot_load(void)
 {
 	lock(&start_lock);
 	if (!atomic_load_explicit(&loaded, memory_order_relaxed)) {
-		conf_parse(&conf, environ, complain, NULL);
+		read_conf();
 		arch_tp_init(conf.force & CONF_FORCE_ARCH_PRCTL);
 		stack_init(conf.force & CONF_FORCE_NO_GUARD_INSTALL);
 		tls_init(conf.force & CONF_FORCE_SHARED_TLS);

@@ -24,6 +24,9 @@ struct boot_real {
 	int (*clone)(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 };
 
+/* The settings alone: good before anything else is. Idempotent. */
+void boot_conf(void);
+
 /* At load: settings, CPU, libc. Starts no thread, may be called before libc
  * is fully up. Idempotent. */
 void boot_load(void);
