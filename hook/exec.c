@@ -12,7 +12,8 @@
  *
  * Otherwise we stay the last of those that are preloaded, as cogo-run has made us:
  * what faketime or eatmydata puts there is a layer over libc, and so over us. In
- * front of it we would go past it to the kernel.
+ * front of it we would go past it to the kernel. And a program that cannot have us
+ * (target.h) is spared us.
  *
  * All of it may run in a child of vfork, in the parent's memory: nothing is
  * allocated, nothing is noted down. */
@@ -23,8 +24,10 @@
 #include "hook/file.h"
 #include "hook/fork.h"
 #include "hook/real.h"
+#include "hook/target.h"
 #include "inspect/report.h"
 #include <alloca.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <string.h>
@@ -125,10 +128,9 @@ static void with_us_last(const char *entry, char *to)
 	*out = 0;
 }
 
-static bool to_rewrite(const char *entry)
+static bool to_rewrite(const char *entry, bool drop)
 {
-	return is_preload(entry) && names_us(entry) &&
-	       (conf.no_inherit || !is_last(entry));
+	return is_preload(entry) && names_us(entry) && (drop || !is_last(entry));
 }
 
 static bool to_drop(const char *entry)
@@ -137,7 +139,7 @@ static bool to_drop(const char *entry)
 }
 
 /* The bytes that a copy of env as it should be needs; 0 when it is so. */
-static size_t copy_size(char *const env[])
+static size_t copy_size(char *const env[], bool drop)
 {
 	size_t size = sizeof(char *);
 	bool found = false;
@@ -146,14 +148,14 @@ static size_t copy_size(char *const env[])
 		return 0;
 	for (; *env; env++) {
 		size += sizeof(char *);
-		if (to_rewrite(*env))
+		if (to_rewrite(*env, drop))
 			size += strlen(*env) + 1;
-		found |= to_rewrite(*env) || to_drop(*env);
+		found |= to_rewrite(*env, drop) || to_drop(*env);
 	}
 	return found ? size : 0;
 }
 
-static char **copy_rewritten(char *const env[], char **to)
+static char **copy_rewritten(char *const env[], char **to, bool drop)
 {
 	char **out = to;
 	char *text;
@@ -166,8 +168,8 @@ static char **copy_rewritten(char *const env[], char **to)
 		if (to_drop(*env))
 			continue;
 		*out = *env;
-		if (to_rewrite(*env)) {
-			if (!conf.no_inherit)
+		if (to_rewrite(*env, drop)) {
+			if (!drop)
 				with_us_last(*env, text);
 			else if (!without_us(*env, text))
 				continue;
@@ -180,16 +182,27 @@ static char **copy_rewritten(char *const env[], char **to)
 	return to;
 }
 
-/* env, or a copy that is as it should be: a macro, since the copy is in the
- * caller's frame. A failed exec loses what a large one took. */
-#define CLEAN(env) __extension__ ({					\
+static bool preloads_us(char *const env[])
+{
+	for (; env && *env; env++)
+		if (is_preload(*env) && names_us(*env))
+			return true;
+	return false;
+}
+
+/* env, or a copy that is as it should be for a program that takes us or does not: a
+ * macro, since the copy is in the caller's frame. A failed exec loses what a large
+ * one took. */
+#define CLEAN(env, takes_us) __extension__ ({				\
 	char *const *clean_ = (env);					\
-	size_t size_ = copy_size(clean_);				\
+	bool drop_ = conf.no_inherit ||					\
+		     (preloads_us(clean_) && !(takes_us));		\
+	size_t size_ = copy_size(clean_, drop_);			\
 	void *room_ = NULL;						\
 	if (size_)							\
 		room_ = size_ <= ON_STACK ? alloca(size_) : sys_map(size_); \
 	if (room_)							\
-		clean_ = copy_rewritten(clean_, room_);			\
+		clean_ = copy_rewritten(clean_, room_, drop_);		\
 	(char **)clean_;						\
 })
 
@@ -214,7 +227,7 @@ __attribute__((constructor)) static void do_not_inherit(void)
 
 HOOKED int execve(const char *path, char *const argv[], char *const env[])
 {
-	return REAL(execve)(path, argv, CLEAN(env));
+	return REAL(execve)(path, argv, CLEAN(env, target_takes_us(path)));
 }
 
 HOOKED int execv(const char *path, char *const argv[])
@@ -224,7 +237,8 @@ HOOKED int execv(const char *path, char *const argv[])
 
 HOOKED int execvpe(const char *file, char *const argv[], char *const env[])
 {
-	return REAL(execvpe)(file, argv, CLEAN(env));
+	return REAL(execvpe)(file, argv,
+			     CLEAN(env, target_in_path_takes_us(file)));
 }
 
 HOOKED int execvp(const char *file, char *const argv[])
@@ -234,13 +248,22 @@ HOOKED int execvp(const char *file, char *const argv[])
 
 HOOKED int fexecve(int fd, char *const argv[], char *const env[])
 {
-	return REAL(fexecve)(fd, argv, CLEAN(env));
+	return REAL(fexecve)(fd, argv, CLEAN(env, target_fd_takes_us(fd)));
+}
+
+/* A path that begins elsewhere is not looked at. */
+static bool execveat_takes_us(int dir, const char *path)
+{
+	if (*path)
+		return (dir != AT_FDCWD && *path != '/') || target_takes_us(path);
+	return target_fd_takes_us(dir);
 }
 
 HOOKED int execveat(int dir, const char *path, char *const argv[],
 		    char *const env[], int flags)
 {
-	return REAL(execveat)(dir, path, argv, CLEAN(env), flags);
+	return REAL(execveat)(dir, path, argv,
+			      CLEAN(env, execveat_takes_us(dir, path)), flags);
 }
 
 /* Before the NULL, which may be the first. */
@@ -305,12 +328,13 @@ HOOKED int execle(const char *path, const char *first, ...)
 /* posix_spawn makes its child on a stack of its own, with every signal
  * blocked, and sleeps until that has run exec. */
 
+typedef bool (*takes_fn)(const char *);
 typedef int (*spawn_fn)(pid_t *restrict, const char *restrict,
 			const posix_spawn_file_actions_t *restrict,
 			const posix_spawnattr_t *restrict, char *const *restrict,
 			char *const *restrict);
 
-static int spawn(spawn_fn real, pid_t *ret, const char *file,
+static int spawn(spawn_fn real, takes_fn takes, pid_t *ret, const char *file,
 		 const posix_spawn_file_actions_t *actions,
 		 const posix_spawnattr_t *attr, char *const argv[],
 		 char *const env[])
@@ -320,7 +344,7 @@ static int spawn(spawn_fn real, pid_t *ret, const char *file,
 
 	if (me)
 		call_begin(me, WHY_BLOCKED);
-	r = real(ret, file, actions, attr, argv, CLEAN(env));
+	r = real(ret, file, actions, attr, argv, CLEAN(env, takes(file)));
 	if (me)
 		call_end(me);
 	fork_shared();
@@ -332,7 +356,8 @@ HOOKED int posix_spawn(pid_t *restrict ret, const char *restrict path,
 		       const posix_spawnattr_t *restrict attr,
 		       char *const argv[restrict], char *const env[restrict])
 {
-	return spawn(REAL(posix_spawn), ret, path, actions, attr, argv, env);
+	return spawn(REAL(posix_spawn), target_takes_us, ret, path, actions,
+		     attr, argv, env);
 }
 
 HOOKED int posix_spawnp(pid_t *restrict ret, const char *restrict file,
@@ -340,7 +365,8 @@ HOOKED int posix_spawnp(pid_t *restrict ret, const char *restrict file,
 			const posix_spawnattr_t *restrict attr,
 			char *const argv[restrict], char *const env[restrict])
 {
-	return spawn(REAL(posix_spawnp), ret, file, actions, attr, argv, env);
+	return spawn(REAL(posix_spawnp), target_in_path_takes_us, ret, file,
+		     actions, attr, argv, env);
 }
 
 /* libc's since 2.39: the same, but that a descriptor is told instead of a number.

@@ -2,8 +2,11 @@
 /* exec.c - other programs, from threads: in our place, and as our children. This
  * program is the other one as well, when its first argument is --say. */
 #include <dirent.h>
+#include <elf.h>
 #include <fcntl.h>
+#include <link.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <wordexp.h>
 
 #include "../support/expect.h"
@@ -188,6 +191,84 @@ static void other_preloads_stay(void)
 	status_of(pid);
 }
 
+/* ---- a program of another C library, as far as its header says ---- */
+
+static char strange_path[64], strange_loader[64];
+
+/* A copy of this program whose loader has another name, and is the same. */
+static bool make_strange(void)
+{
+	int from = open(self_path, O_RDONLY | O_CLOEXEC), to;
+	bool done = false;
+	ElfW(Ehdr) *e;
+	ElfW(Phdr) *p;
+	struct stat st;
+	char *file;
+
+	snprintf(strange_path, sizeof(strange_path), "/tmp/exec-%d", getpid());
+	snprintf(strange_loader, sizeof(strange_loader), "/tmp/l-%d", getpid());
+	if (!EXPECT_OK(from) || !EXPECT_OK(fstat(from, &st)))
+		return false;
+	file = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+		    from, 0);
+	close(from);
+	if (!EXPECT(file != MAP_FAILED))
+		return false;
+	e = (ElfW(Ehdr) *)file;
+	p = (ElfW(Phdr) *)(file + e->e_phoff);
+	for (int i = 0; i < e->e_phnum; i++) {
+		if (p[i].p_type != PT_INTERP)
+			continue;
+		done = EXPECT_OK(symlink(file + p[i].p_offset, strange_loader));
+		snprintf(file + p[i].p_offset, p[i].p_filesz, "%s",
+			 strange_loader);
+	}
+	to = open(strange_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+	done = EXPECT_OK(to) && done &&
+	       EXPECT_EQ(write(to, file, (size_t)st.st_size), st.st_size);
+	close(to);
+	munmap(file, (size_t)st.st_size);
+	return done;
+}
+
+static void by_spawn(void)
+{
+	pid_t pid;
+
+	if (posix_spawn(&pid, self_path, NULL, NULL, args, environ) != 0)
+		_exit(1);
+	_exit(WEXITSTATUS(status_of(pid)));
+}
+
+static void by_env(void)
+{
+	execlp("env", "env", self_path, "--say", "a", "b", NULL);
+}
+
+/* Its loader might know nothing of what we need, and refuse to start it. */
+static void a_program_of_another_libc_is_spared_what_is_preloaded(void)
+{
+	static void (*const ways[])(void) = { by_execv, by_execle, by_execvp,
+					      by_fexecve, by_spawn, by_env };
+	char kept[sizeof(self_path)], line[256];
+	int usual, strange;
+
+	memcpy(kept, self_path, sizeof(kept));
+	if (make_strange()) {
+		for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+			run(ways[i], line, sizeof(line));
+			usual = atoi(line + strlen("ours "));
+			snprintf(self_path, sizeof(self_path), "%s", strange_path);
+			run(ways[i], line, sizeof(line));
+			strange = atoi(line + strlen("ours "));
+			memcpy(self_path, kept, sizeof(kept));
+			EXPECT_EQ(strange, usual - (usual > 0));
+		}
+	}
+	unlink(strange_path);
+	unlink(strange_loader);
+}
+
 static void *wait_for_nothing(void *arg)
 {
 	char c;
@@ -275,6 +356,7 @@ static const struct expect_case cases[] = {
 	CASE(nothing_of_ours_reaches_a_started_program),
 	CASE_IN_MAIN(nothing_of_ours_reaches_a_started_program),
 	CASE(other_preloads_stay),
+	CASE(a_program_of_another_libc_is_spared_what_is_preloaded),
 	CASE(a_program_inherits_its_callers_mask_and_what_is_ignored),
 	CASE(no_descriptor_of_ours_is_left_open),
 	CASE(words_are_expanded_in_many_threads),
