@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -98,6 +99,9 @@ static char *find_library(struct binary *ret_b)
 	}
 
 	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	/* Without /proc: what exec was told, which a link may have been. */
+	if (n <= 0 && realpath((const char *)getauxval(AT_EXECFN), self) != NULL)
+		n = (ssize_t)strlen(self);
 	for (size_t i = 0; n > 0 && i < sizeof(places) / sizeof(*places); i++) {
 		char *guess, *dir;
 

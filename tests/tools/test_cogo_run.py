@@ -464,6 +464,25 @@ class Places(Case):
     def test_in_an_installation(self):
         self.place('bin/cogo-run', 'lib/libcogo.so')
 
+    @unittest.skipUnless(ROOT and shutil.which('unshare'),
+                         'needs root and unshare')
+    def test_without_proc(self):
+        os.mkdir(self.dir + '/x')
+        for path, name in ((COGO_RUN, 'cogo-run'), (LIBRARY, 'libcogo.so')):
+            shutil.copy(path, f'{self.dir}/x/{name}')
+        env = dict(self.env)
+        del env['COGO_LIBRARY']
+        result = subprocess.run(
+            ['unshare', '-m', 'sh', '-c',
+             'umount -l /proc || exit 77; exec "$0" env',
+             self.dir + '/x/cogo-run'],
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=60)
+        if result.returncode == 77 or result.stdout.startswith('unshare:'):
+            self.skipTest(f'/proc stays here: {result.stdout}')
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.assertIn(f'LD_PRELOAD={self.dir}/x/libcogo.so\n', result.stdout)
+
     def test_a_link_to_cogo_run_finds_what_its_target_finds(self):
         os.makedirs(self.dir + '/real')
         shutil.copyfile(COGO_RUN, self.dir + '/real/cogo-run')
