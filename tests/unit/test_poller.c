@@ -558,6 +558,78 @@ static int event(uint64_t data, uint32_t events)
 	return (int)ready.n;
 }
 
+/* ---- where the provider cannot be had ---- */
+
+static int refused;
+
+static int open_unless_refused(void)
+{
+	return refused;
+}
+
+static void prepare_refused(void)
+{
+	static struct poller_ops reluctant;
+
+	reluctant = fake;
+	reluctant.open = open_unless_refused;
+	refused = -EMFILE;
+	poller_use(&reluctant);
+	check_eq(poller_start(), 0);
+	check(poller_started());
+}
+
+static void *poll_for_ever(void *arg)
+{
+	struct coro_list ready = { 0 };
+
+	check_eq(poller_poll(COGO_FOREVER, NULL, &ready), 0);
+	return arg;
+}
+
+Test(poller, without_a_provider_a_poll_ends_in_time_or_when_interrupted)
+{
+	struct coro_list ready = { 0 };
+	cogo_time until = sys_now() + 1000000;
+	struct poller_waiter w;
+	pthread_t t;
+
+	prepare_refused();
+	w = waiter(0, 5, EPOLLIN);
+	/* As where there is no room for a registration. */
+	check_eq(add(&w), -ENOSPC);
+	check_eq(poller_poll(0, NULL, &ready), 0);
+	check_eq(poller_poll(until, NULL, &ready), 0);
+	check(sys_now() >= until);
+	/* One that comes before the poll counts. */
+	for (int i = 0; i < 100; i++) {
+		check_eq(pthread_create(&t, NULL, poll_for_ever, NULL), 0);
+		poller_interrupt();
+		pthread_join(t, NULL);
+	}
+}
+
+Test(poller, a_provider_is_used_as_soon_as_it_can_be_had)
+{
+	struct coro_list ready = { 0 };
+	struct poller_waiter w;
+	pthread_t t;
+
+	prepare_refused();
+	w = waiter(0, 5, EPOLLIN);
+	check_eq(add(&w), -ENOSPC);
+	check_eq(pthread_create(&t, NULL, poll_for_ever, NULL), 0);
+	refused = 0;
+	w = waiter(0, 5, EPOLLIN);
+	check_eq(add(&w), 0);
+	/* Who polls elsewhere is called back. */
+	pthread_join(t, NULL);
+	next_n = 1;
+	next_event = (struct poller_event){ armed_data, EPOLLIN };
+	check_eq(poller_poll(COGO_FOREVER, NULL, &ready), 1);
+	check_eq(ready.n, 1);
+}
+
 Test(poller, events_of_a_number_that_was_closed_are_dropped)
 {
 	struct coro_list ready = { 0 };
