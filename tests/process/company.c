@@ -227,6 +227,40 @@ static void forked_twice_in_a_thread(void)
 	MUST(read(fd[0], &c, 1) == 1 && c == 'd');
 }
 
+/* The first process of namespaces of its own: orphans come to it, a signal that it
+ * does not handle does nothing, and not even the loopback network is up. */
+static void live_as_init(void)
+{
+	int n = 0;
+
+	MUST(getpid() == 1);
+	MUST(work() == MANY);
+	if (fork() == 0) {
+		if (fork() == 0)
+			_exit(work() != MANY);
+		_exit(0);
+	}
+	while (wait(NULL) > 0)
+		n++;
+	MUST(n == 2);
+	MUST(kill(getpid(), SIGTERM) == 0);
+	MUST(work() == MANY);
+}
+
+static void as_init(void)
+{
+	pid_t pid;
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET) != 0)
+		_exit(2);
+	pid = fork();
+	if (pid == 0) {
+		live_as_init();
+		_exit(0);
+	}
+	MUST(status_of(pid) == 0);
+}
+
 /* ---- limits ---- */
 
 static void limit(int what, rlim_t n)
@@ -444,6 +478,7 @@ static const struct act {
 	ACT(as_a_daemon_at_once),
 	ACT(as_a_daemon_after_threads),
 	ACT(forked_twice_in_a_thread),
+	ACT(as_init),
 	ACT(in_few_descriptors),
 	ACT(in_few_descriptors_from_the_beginning),
 	ACT(in_little_address_space),
@@ -515,6 +550,11 @@ static void a_daemon_has_threads(void)
 	does("forked_twice_in_a_thread");
 }
 
+static void the_first_process_of_a_namespace_has_threads(void)
+{
+	does("as_init");
+}
+
 static void narrow_limits_do_for_a_few_threads(void)
 {
 	does("in_few_descriptors");
@@ -547,6 +587,7 @@ static const struct expect_case cases[] = {
 	CASE_IN_MAIN(threads_need_no_environment),
 	CASE_IN_MAIN(threads_outlive_the_closing_of_all_descriptors),
 	CASE_IN_MAIN(a_daemon_has_threads),
+	CASE_IN_MAIN(the_first_process_of_a_namespace_has_threads),
 	CASE_IN_MAIN(narrow_limits_do_for_a_few_threads),
 	CASE_IN_MAIN(who_gives_up_privileges_goes_on),
 	CASE_IN_MAIN(a_filter_of_calls_that_threads_do_not_need_is_borne),
