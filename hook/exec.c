@@ -380,12 +380,13 @@ int pidfd_spawnp(int *restrict ret, const char *restrict file,
 		 const posix_spawnattr_t *restrict attr,
 		 char *const argv[restrict], char *const env[restrict]);
 
-static int spawn_for_fd(spawn_fn real, int *ret, const char *file,
+static int spawn_for_fd(spawn_fn real, takes_fn takes, int *ret, const char *file,
 			const posix_spawn_file_actions_t *actions,
 			const posix_spawnattr_t *attr, char *const argv[],
 			char *const env[])
 {
-	int r = real ? spawn(real, ret, file, actions, attr, argv, env) : ENOSYS;
+	int r = real ? spawn(real, takes, ret, file, actions, attr, argv, env)
+		     : ENOSYS;
 
 	if (r == 0)
 		file_came(*ret);
@@ -397,8 +398,8 @@ HOOKED int pidfd_spawn(int *restrict ret, const char *restrict path,
 		       const posix_spawnattr_t *restrict attr,
 		       char *const argv[restrict], char *const env[restrict])
 {
-	return spawn_for_fd((spawn_fn)real_get(REAL_pidfd_spawn), ret, path, actions,
-			    attr, argv, env);
+	return spawn_for_fd((spawn_fn)real_get(REAL_pidfd_spawn), target_takes_us,
+			    ret, path, actions, attr, argv, env);
 }
 
 HOOKED int pidfd_spawnp(int *restrict ret, const char *restrict file,
@@ -406,8 +407,9 @@ HOOKED int pidfd_spawnp(int *restrict ret, const char *restrict file,
 			const posix_spawnattr_t *restrict attr,
 			char *const argv[restrict], char *const env[restrict])
 {
-	return spawn_for_fd((spawn_fn)real_get(REAL_pidfd_spawnp), ret, file,
-			    actions, attr, argv, env);
+	return spawn_for_fd((spawn_fn)real_get(REAL_pidfd_spawnp),
+			    target_in_path_takes_us, ret, file, actions, attr, argv,
+			    env);
 }
 
 /* The end. exit() runs the program's handlers where it was called, then our

@@ -347,9 +347,11 @@ class Refusals(Case):
         files = [good[:n] for n in (4, 16, 63, 64, 100, 180)] + [bytes(far)]
         for i, content in enumerate(files):
             path = self.file(f'damaged{i}', content)
+            # Nobody knows what it does, so it does it there.
             env = subprocess.run(['env', path], stderr=subprocess.DEVNULL,
-                                 timeout=60)
-            self.assertEqual(self.run_it(path).returncode, env.returncode, i)
+                                 timeout=60, cwd=self.dir)
+            self.assertEqual(self.run_it(path, cwd=self.dir).returncode,
+                             env.returncode, i)
 
 
 class SecureExecution(Case):
