@@ -462,11 +462,12 @@ static int replace(int fd, int to, int flags)
 {
 	long r;
 
-	if (poller_owns(to))
-		return -EBADF;
 	/* Nothing is closed when the call is going to fail. */
-	if (fd != to && to >= 0 && sys_call(SYS_fcntl, fd, F_GETFD) >= 0)
+	if (fd != to && to >= 0 && sys_call(SYS_fcntl, fd, F_GETFD) >= 0) {
+		if (poller_owns(to) && poller_vacate(to))
+			return -EBADF;
 		file_goes(to);
+	}
 	do {
 		r = sys_call(SYS_dup3, fd, to, flags);
 	} while (r == -EBUSY);

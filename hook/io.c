@@ -28,12 +28,24 @@ ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t offset, size_t room);
 #define RWF_NOWAIT 8
 #endif
 
+/* O_NONBLOCK is looked at when a call begins. One that has waited, and was woken
+ * for nothing, looks again if it reads or writes a pipe or a terminal, and no
+ * other. */
+static COLD bool looks_again(int fd)
+{
+	struct stat st;
+
+	return sys_call(SYS_fstat, fd, &st) == 0 &&
+	       (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
+}
+
 long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	     cogo_time *deadline)
 {
+	bool first = *deadline == 0;
 	int r;
 
-	if (fdtab_nonblocking(w->fd))
+	if (fdtab_nonblocking(w->fd) && (first || looks_again(w->fd)))
 		return -EAGAIN;
 	if (*deadline == 0)
 		*deadline = op->timeouts ? io_deadline(w->fd, op->dir)

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -432,8 +433,25 @@ ALIAS(__sendmmsg, sendmmsg);
 #define ACCEPT_LOCKS 64
 static struct lock accept_locks[ACCEPT_LOCKS];
 
-/* What never will be readable because it is no listener: 1 to let accept say
- * so, or -EAGAIN to wait. */
+/* accept takes a number before it looks for a connection, and where none is free
+ * it does not wait for one. Then the highest, too, is taken: which is seldom so,
+ * and soon asked. */
+static bool none_free(int fd)
+{
+	struct rlimit limit;
+	long copy;
+
+	if (sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) != 0 ||
+	    sys_call(SYS_fcntl, limit.rlim_cur - 1, F_GETFD) < 0)
+		return false;
+	copy = sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+	if (copy >= 0)
+		sys_call(SYS_close, copy);
+	return copy == -EMFILE || copy == -EINVAL;
+}
+
+/* What never will be readable because it is no listener, or has no number to give
+ * out: 1 to let accept say so, or -EAGAIN to wait. */
 static long not_listening(int fd)
 {
 	int listens = 0;
@@ -442,7 +460,7 @@ static long not_listening(int fd)
 	if (sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_ACCEPTCONN, &listens,
 		     &len) != 0)
 		return 1;
-	return listens ? -EAGAIN : 1;
+	return listens && !none_free(fd) ? -EAGAIN : 1;
 }
 
 struct io_call socket_block_accept(int fd, const void *arg)

@@ -18,6 +18,7 @@
  *     descriptor empty between that moment and the waiter's own try, and the
  *     waiter must look again before it tells anyone. */
 #include "event/poller.h"
+#include "base/aside.h"
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -43,7 +44,7 @@ struct pollable {
 	uint32_t users;		/* of a private duplicate */
 	bool armed;
 	_Atomic bool lasting;	/* seen what one edge tells and then stays */
-	bool private;		/* a duplicate made by poller_forget */
+	_Atomic bool private;	/* a duplicate made by poller_forget */
 } __attribute__((aligned(64)));
 
 static const struct poller_ops *wanted = &poller_epoll;
@@ -134,9 +135,27 @@ bool poller_started(void)
 	return started;
 }
 
+static bool is_private(const struct pollable *p)
+{
+	/* relaxed: it changes under the lock, and while it is set the number is
+	 * ours in the kernel's table too. */
+	return p && atomic_load_explicit(&p->private, memory_order_relaxed);
+}
+
+static void set_private(struct pollable *p, bool private)
+{
+	atomic_store_explicit(&p->private, private, memory_order_relaxed);
+}
+
 bool poller_owns(int fd)
 {
-	return started && ops()->owns(fd);
+	return started && (ops()->owns(fd) || is_private(find(fd)));
+}
+
+int poller_vacate(int fd)
+{
+	/* A private duplicate's number is in the hands of those who use it. */
+	return started && ops()->owns(fd) && ops()->vacate(fd) == 0 ? 0 : -EBADF;
 }
 
 void poller_interrupt(void)
@@ -325,18 +344,15 @@ static void claim_all(struct pollable *p, struct coro_list *ready)
 /* Under p->lock: the waiters go on with a descriptor of their own. */
 static void move_waiters(struct pollable *p, int fd, struct coro_list *ready)
 {
-	int copy = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
-	struct pollable *to;
+	int copy = aside_copy(fd);
+	struct pollable *to = copy < 0 ? NULL : find_or_make(copy);
 
-	if (copy == -EINVAL)	/* the limit of descriptors is below 512 */
-		copy = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
-	to = copy < 0 ? NULL : find_or_make(copy);
 	if (!to) {
 		claim_all(p, ready);
 		return;
 	}
 	lock(&to->lock);
-	to->private = true;
+	set_private(to, true);
 	list_for_each_safe(pos, tmp, &p->waiters) {
 		list_del(pos);
 		write_once(list_entry(pos, struct poller_waiter, link)->fd,
@@ -356,7 +372,7 @@ void poller_forget(int fd, struct coro_list *ready)
 	if (!p)
 		return;
 	lock(&p->lock);
-	if (!list_empty(&p->waiters) && !p->private)
+	if (!list_empty(&p->waiters) && !is_private(p))
 		move_waiters(p, fd, ready);
 	if (p->armed)
 		ops()->disarm(fd);
@@ -371,7 +387,7 @@ void poller_renew(int fd, struct coro_list *ready)
 	if (!p)
 		return;
 	lock(&p->lock);
-	if (!p->private) {
+	if (!is_private(p)) {
 		claim_all(p, ready);
 		reset(p);
 	}
@@ -387,9 +403,9 @@ void poller_release(struct poller_waiter *w, int fd)
 		return;
 	p = find(w->fd);
 	lock(&p->lock);
-	last = p->private && --p->users == 0;
+	last = is_private(p) && --p->users == 0;
 	if (last) {
-		p->private = false;
+		set_private(p, false);
 		if (p->armed)
 			ops()->disarm(w->fd);
 		reset(p);
@@ -403,7 +419,7 @@ void poller_release(struct poller_waiter *w, int fd)
 static void close_private(const struct pollable *chunk, int first)
 {
 	for (int k = 0; k < CHUNK; k++)
-		if (chunk[k].private)
+		if (is_private(&chunk[k]))
 			sys_call(SYS_close, first + k);
 }
 

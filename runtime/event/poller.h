@@ -31,6 +31,9 @@ struct poller_ops {
 	void (*close)(void);
 	/* Whether fd is one of the provider's own. */
 	bool (*owns)(int fd);
+	/* One of them has to go to another number; the caller closes this one.
+	 * 0 or -errno. */
+	int (*vacate)(int fd);
 };
 extern const struct poller_ops poller_epoll;
 extern const struct poller_ops poller_futex;
@@ -101,8 +104,12 @@ void poller_renew(int fd, struct coro_list *ready);
 /* A waiter is done with w->fd, a private duplicate if it differs from fd. */
 void poller_release(struct poller_waiter *w, int fd);
 
-/* Whether the descriptor is the runtime's own. */
+/* Whether the descriptor is the runtime's own: the provider's, or a private
+ * duplicate. */
 bool poller_owns(int fd);
+/* The program wants one of these numbers for a descriptor of its own: 0 when it
+ * may have it, and puts it there, or -EBADF. */
+int poller_vacate(int fd);
 bool poller_started(void);
 
 void poller_fork_child(void);

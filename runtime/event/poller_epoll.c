@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* event/poller_epoll.c - readiness from epoll.
  *
- * Our two descriptors live near the top of the numbers the process may use:
- * programs count on getting the lowest free ones. */
+ * Our two descriptors lie aside: see base/aside.h. Should the program name one of
+ * their numbers all the same, as the place for one of its own, they move. */
 #include "event/poller.h"
+#include "base/aside.h"
 #include "base/sys.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #define NSEC		1000000000
@@ -20,23 +19,6 @@
 
 static int epoll_fd = -1, event_fd = -1;
 static bool no_pwait2;
-
-/* Moves fd out of the way of the program's. */
-static int move_up(int fd)
-{
-	struct rlimit lim = { 1024, 1024 };
-	int high, at;
-
-	if (fd < 0)
-		return fd;
-	sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim);
-	at = lim.rlim_cur > 65536 ? 65536 : (int)lim.rlim_cur;
-	high = (int)sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, at - 16 > 3 ? at - 16 : 3);
-	if (high < 0)
-		return fd;
-	sys_call(SYS_close, fd);
-	return high;
-}
 
 static void epoll_close_both(void)
 {
@@ -51,12 +33,12 @@ static int epoll_arm(int fd, uint64_t data)
 		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
 		.data.u64 = data,
 	};
-	int r = (int)sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_ADD, fd, &e);
+	int r = (int)sys_call(SYS_epoll_ctl, read_once(epoll_fd), EPOLL_CTL_ADD, fd, &e);
 
 	/* A copy of an earlier registration that a close we did not see has
 	 * left behind: the entry is for the same description, so renew it. */
 	if (r == -EEXIST)
-		r = (int)sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_MOD, fd, &e);
+		r = (int)sys_call(SYS_epoll_ctl, read_once(epoll_fd), EPOLL_CTL_MOD, fd, &e);
 	return r;
 }
 
@@ -64,7 +46,7 @@ static void epoll_disarm(int fd)
 {
 	struct epoll_event e = { 0 };
 
-	sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_DEL, fd, &e);
+	sys_call(SYS_epoll_ctl, read_once(epoll_fd), EPOLL_CTL_DEL, fd, &e);
 }
 
 static int wait_for(struct epoll_event *events, int room, cogo_time span,
@@ -75,7 +57,7 @@ static int wait_for(struct epoll_event *events, int room, cogo_time span,
 	int ms;
 
 	if (!no_pwait2) {
-		int r = (int)sys_call(SYS_epoll_pwait2, epoll_fd, events, room,
+		int r = (int)sys_call(SYS_epoll_pwait2, read_once(epoll_fd), events, room,
 				      forever ? NULL : &ts, sigmask,
 				      SIGSET_BYTES);
 		if (r != -ENOSYS && r != -EPERM)
@@ -87,7 +69,7 @@ static int wait_for(struct epoll_event *events, int room, cogo_time span,
 		ms = forever ? -1 : INT32_MAX;
 	else
 		ms = (int)((span + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
-	return (int)sys_call(SYS_epoll_pwait, epoll_fd, events, room, ms, sigmask,
+	return (int)sys_call(SYS_epoll_pwait, read_once(epoll_fd), events, room, ms, sigmask,
 			     SIGSET_BYTES);
 }
 
@@ -121,17 +103,17 @@ static int epoll_open(void)
 	struct poller_event none;
 	int r;
 
-	epoll_fd = move_up((int)sys_call(SYS_epoll_create1, EPOLL_CLOEXEC));
+	epoll_fd = aside_make(SYS_epoll_create1, EPOLL_CLOEXEC, 0);
 	if (epoll_fd < 0)
 		return epoll_fd;
-	event_fd = move_up((int)sys_call(SYS_eventfd2, 0,
-					 EFD_CLOEXEC | EFD_NONBLOCK));
+	event_fd = aside_make(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (event_fd < 0) {
 		r = event_fd;
 		goto close_epoll;
 	}
 	e.data.u64 = INTERRUPT_DATA;
-	r = (int)sys_call(SYS_epoll_ctl, epoll_fd, EPOLL_CTL_ADD, event_fd, &e);
+	r = (int)sys_call(SYS_epoll_ctl, read_once(epoll_fd), EPOLL_CTL_ADD,
+			  event_fd, &e);
 	if (r)
 		goto close_event;
 	/* Whoever forbids the waiting says so now. */
@@ -152,12 +134,25 @@ static void epoll_interrupt(void)
 	static const uint64_t one = 1;
 
 	/* Edge-triggered: each write is an edge, nobody needs to read. */
-	sys_call(SYS_write, event_fd, &one, sizeof(one));
+	sys_call(SYS_write, read_once(event_fd), &one, sizeof(one));
 }
 
 static bool epoll_owns(int fd)
 {
 	return fd >= 0 && (fd == epoll_fd || fd == event_fd);
+}
+
+/* Who is about to use the old number meanwhile finds the same there, until the
+ * caller has put something else in its place; what it has asked of that then
+ * fails, and is asked again. */
+static int epoll_vacate(int fd)
+{
+	int *at = fd == epoll_fd ? &epoll_fd : &event_fd;
+	int copy = aside_copy(fd);
+
+	if (copy >= 0)
+		write_once(*at, copy);
+	return copy < 0 ? copy : 0;
 }
 
 const struct poller_ops poller_epoll = {
@@ -169,4 +164,5 @@ const struct poller_ops poller_epoll = {
 	.interrupt = epoll_interrupt,
 	.close = epoll_close_both,
 	.owns = epoll_owns,
+	.vacate = epoll_vacate,
 };
