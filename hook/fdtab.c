@@ -32,6 +32,7 @@ enum {
 static _Atomic(_Atomic uint32_t *) chunks[CHUNKS];
 static struct lock chunks_lock;
 static _Atomic uint32_t epoch;
+static _Atomic bool low_water;	/* somebody has set one, once */
 
 static _Atomic uint32_t *find(int fd)
 {
@@ -239,4 +240,21 @@ void fdtab_timeout_changed(int fd)
 
 	if (f)
 		put(fd, f & ~(uint32_t)(NO_RCVTIMEO | NO_SNDTIMEO));
+}
+
+int fdtab_low_water(int fd)
+{
+	unsigned len = sizeof(int);
+	int mark = 1;
+
+	if (!atomic_load_explicit(&low_water, memory_order_relaxed) &&
+	    (get(fd) & OURS))
+		return 1;
+	sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &mark, &len);
+	return mark;
+}
+
+void fdtab_low_water_changed(void)
+{
+	atomic_store_explicit(&low_water, true, memory_order_relaxed);
 }

@@ -46,4 +46,9 @@ void fdtab_set_nonblocking(int fd, bool on);
 cogo_time fdtab_timeout(int fd, int dir);
 void fdtab_timeout_changed(int fd);
 
+/* SO_RCVLOWAT: how much a read of a stream waits for, if it asks for as much; 1
+ * where nothing else was said. To be asked when less has come than was wanted. */
+int fdtab_low_water(int fd);
+void fdtab_low_water_changed(void);
+
 #endif

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -138,26 +139,6 @@ static size_t total(const struct iovec *iov, int n)
 	return sum;
 }
 
-#define REST 16
-
-/* What is left after so many bytes, as many pieces as there is room for. */
-static int rest_of(const struct iovec *iov, int n, size_t skip,
-		   struct iovec rest[REST])
-{
-	int k = 0;
-
-	for (int i = 0; i < n && k < REST; i++) {
-		if (skip >= iov[i].iov_len) {
-			skip -= iov[i].iov_len;
-			continue;
-		}
-		rest[k].iov_base = (char *)iov[i].iov_base + skip;
-		rest[k++].iov_len = iov[i].iov_len - skip;
-		skip = 0;
-	}
-	return k;
-}
-
 /* Less than an eventfd, a timerfd or a signalfd can do with: they say so without
  * waiting. */
 static bool too_few(int fd, size_t n)
@@ -247,6 +228,51 @@ static const struct io_op write_at_op = {
 	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true,
 };
 
+int io_rest(const struct iovec *iov, size_t n, size_t done,
+	    struct iovec ret_rest[IO_PIECES])
+{
+	int k = 0;
+
+	for (size_t i = 0; i < n && k < IO_PIECES; i++) {
+		if (done >= iov[i].iov_len) {
+			done -= iov[i].iov_len;
+			continue;
+		}
+		ret_rest[k++] = (struct iovec){ (char *)iov[i].iov_base + done,
+						iov[i].iov_len - done };
+		done = 0;
+	}
+	return k;
+}
+
+/* Less has come than the low-water mark of a socket, which a try does not know. */
+static COLD long read_up_to(struct coro *me, int fd, const struct iovec *iov,
+			    int n, long done, long mark)
+{
+	struct iovec rest[IO_PIECES];
+	struct io_vec v = { rest, 0, -1, 0 };
+	long r;
+
+	while (done < mark) {
+		v.n = io_rest(iov, (size_t)n, (size_t)done, rest);
+		r = io_run(me, fd, &io_read_op, &v);
+		if (r <= 0)
+			break;
+		done += r;
+	}
+	return done;
+}
+
+static long low_water(int fd, const struct iovec *iov, int n, long got)
+{
+	long mark = fdtab_low_water(fd), want;
+
+	if (got >= mark || fdtab_nonblocking(fd))
+		return got;
+	want = (long)total(iov, n);
+	return want < mark ? want : mark;
+}
+
 /* Nobody waits there: as if we were not here, but that it is a place to end. */
 static NOINLINE long in_memory(struct coro *me, int fd, const struct io_op *op,
 			   const struct io_vec *v)
@@ -280,14 +306,14 @@ static long read_at(struct coro *me, int fd, const struct io_vec *all)
 {
 	size_t want = total(all->iov, all->n), done = 0;
 	struct io_vec v = *all;
-	struct iovec rest[REST];
+	struct iovec rest[IO_PIECES];
 	long r;
 
 	while ((r = io_run(me, fd, &read_at_op, &v)) > 0) {
 		done += (size_t)r;
 		if (done >= want)
 			break;
-		v.n = rest_of(all->iov, all->n, done, rest);
+		v.n = io_rest(all->iov, (size_t)all->n, done, rest);
 		v.iov = rest;
 		v.offset = all->offset + (off_t)done;
 	}
@@ -373,6 +399,7 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 	struct io_vec v = { iov, n, offset, flags };
 	bool sane = n > 0 && n <= IOV_MAX && !gate_bad_pointer(iov);
 	enum fdtab_source source;
+	long r, mark;
 
 	if (flags & RWF_NOWAIT)
 		return sys_call(SYS_preadv2, fd, iov, n, offset, offset >> 63,
@@ -382,8 +409,12 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 		return in_memory(me, fd, &io_read_op, &v);
 	if (unlikely(source == SOURCE_DISK) && sane)
 		return read_file(me, fd, &v);
-	return io_run_for(me, fd, offset == -1 ? &io_read_op : &read_at_op, &v,
-			  n == 1 && sane ? iov->iov_len : 0);
+	r = io_run_for(me, fd, offset == -1 ? &io_read_op : &read_at_op, &v,
+		       n == 1 && sane ? iov->iov_len : 0);
+	if (r > 0 && offset == -1 && (size_t)r < total(iov, n) &&
+	    unlikely((mark = low_water(fd, iov, n, r)) > r))
+		r = read_up_to(me, fd, iov, n, r, mark);
+	return r;
 }
 
 /* A blocking write returns when everything is written, or something has been
@@ -392,7 +423,7 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 		      off_t offset, int flags)
 {
 	struct io_vec v = { iov, n, offset, flags };
-	struct iovec rest[REST];
+	struct iovec rest[IO_PIECES];
 	size_t want, done = 0;
 	long r;
 
@@ -409,7 +440,7 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 	if (fdtab_nonblocking(fd))
 		return r;
 	for (done = (size_t)r; done < want; done += (size_t)r) {
-		v = (struct io_vec){ rest, rest_of(iov, n, done, rest),
+		v = (struct io_vec){ rest, io_rest(iov, (size_t)n, done, rest),
 				  offset == -1 ? -1 : offset + (off_t)done, flags };
 		r = io_run(me, fd, &io_write_op, &v);
 		if (r <= 0)
@@ -564,17 +595,91 @@ struct move {
 	bool nonblocking;
 };
 
-static int wait_ready(struct coro *me, int fd, int dir, enum why why)
+static bool is_pipe(int fd)
+{
+	return sys_call(SYS_fcntl, fd, F_GETPIPE_SZ) >= 0;
+}
+
+static bool opened_for(int fd, int not_for)
+{
+	long flags = sys_call(SYS_fcntl, fd, F_GETFL);
+
+	return flags >= 0 && !(flags & O_PATH) && (flags & O_ACCMODE) != not_for;
+}
+
+/* A position, where there is none. */
+static bool misplaced(int fd, long offset)
+{
+	return offset && sys_call(SYS_lseek, fd, 0, SEEK_CUR) < 0;
+}
+
+static bool same(int a, int b)
+{
+	struct stat x, y;
+
+	return sys_call(SYS_fstat, a, &x) == 0 && sys_call(SYS_fstat, b, &y) == 0 &&
+	       x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
+/* A file that is at its end, or no file at all. */
+static bool nothing_to_send(const struct move *m)
+{
+	const off64_t *offset = (const off64_t *)m->a[2];
+	struct stat st;
+	long at;
+
+	if (sys_call(SYS_fstat, m->in, &st) != 0)
+		return true;
+	if (!S_ISREG(st.st_mode))
+		return !S_ISBLK(st.st_mode) && !is_pipe(m->out);
+	if (gate_bad_pointer(offset) && offset)
+		return true;
+	at = offset ? *offset : sys_call(SYS_lseek, m->in, 0, SEEK_CUR);
+	return at < 0 || at >= st.st_size;
+}
+
+/* Whether the kernel has an answer before it waits for anything: most often
+ * that it cannot be done. Asked before a wait alone, and not always known: a
+ * wait too much is seldom noticed. */
+static COLD bool answered_at_once(const struct move *m)
+{
+	bool from, to;
+
+	if (!opened_for(m->in, O_WRONLY) || !opened_for(m->out, O_RDONLY))
+		return true;
+	if (m->nr == SYS_sendfile)
+		return m->a[3] == 0 || nothing_to_send(m);
+	from = is_pipe(m->in);
+	to = is_pipe(m->out);
+	if (from && to && same(m->in, m->out))
+		return true;
+	if (m->nr == SYS_tee)
+		return !from || !to || m->a[2] == 0;
+	return (!from && !to) || m->a[4] == 0 || misplaced(m->in, m->a[1]) ||
+	       misplaced(m->out, m->a[3]) ||
+	       (!to && (sys_call(SYS_fcntl, m->out, F_GETFL) & O_APPEND)) ||
+	       (m->a[5] & ~(SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE |
+			    SPLICE_F_GIFT));
+}
+
+/* 1: the kernel shall be asked whatever else is to be waited for. */
+static int wait_ready(struct coro *me, const struct move *m, int fd, int dir,
+		      enum why why)
 {
 	struct fd_wait w = FD_WAIT(fd, dir);
 	struct pollfd p = { .fd = fd, .events = dir == POLLER_IN ? POLLIN : POLLOUT };
+	bool first = true;
 	int r = 0;
 	long n;
 
-	for (;;) {
+	for (;; first = false) {
 		n = fd_sample(&w) ? 0 : sys_poll_now(&p, 1);
 		if (n != 0 || fdtab_nonblocking(fd))
 			break;
+		if (first && answered_at_once(m)) {
+			r = 1;
+			break;
+		}
 		r = fd_wait(&w, io_deadline(fd, dir), why);
 		if (r == -EINTR || r == -ECANCELED)
 			r = gate_interrupted(me, true);
@@ -582,7 +687,7 @@ static int wait_ready(struct coro *me, int fd, int dir, enum why why)
 			break;
 	}
 	fd_done(&w);
-	return r == -EINTR || r == -GATE_CANCELED ? r : 0;
+	return r > 0 || r == -EINTR || r == -GATE_CANCELED ? r : 0;
 }
 
 static long do_move(struct coro *me, const struct move *m)
@@ -592,11 +697,11 @@ static long do_move(struct coro *me, const struct move *m)
 	door_enter(me);
 	cancel_point(me);
 	if (!m->nonblocking) {
-		r = wait_ready(me, m->in, POLLER_IN, WHY_READ);
+		r = wait_ready(me, m, m->in, POLLER_IN, WHY_READ);
 		if (r == 0)
-			r = wait_ready(me, m->out, POLLER_OUT, WHY_WRITE);
+			r = wait_ready(me, m, m->out, POLLER_OUT, WHY_WRITE);
 	}
-	if (r == 0)
+	if (r >= 0)
 		r = gate_sleep_args(me, WHY_WRITE, true, m->nr, m->a);
 	door_leave(me);
 	return r;
@@ -606,10 +711,17 @@ HOOKED ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
 {
 	struct coro *me = gate_coro();
 	size_t done = 0;
+	int state;
+	bool point;
 	long r;
 
 	if (!me)
 		return REAL(sendfile64)(out, in, offset, n);
+	/* Libc's is no cancellation point. */
+	point = atomic_load_explicit(&me->cancel, memory_order_relaxed) &
+		CANCEL_ASYNC;
+	if (!point)
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	/* A blocking sendfile goes on until it has sent all or meets the end:
 	 * a piece at a time, so that a slow receiver is waited for here. */
 	do {
@@ -622,6 +734,8 @@ HOOKED ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
 		if (r > 0)
 			done += (size_t)r;
 	} while (r > 0 && done < n && !fdtab_nonblocking(out));
+	if (!point)
+		pthread_setcancelstate(state, NULL);
 	return done ? (ssize_t)done : gate_return(r);
 }
 ALIAS(sendfile, sendfile64);

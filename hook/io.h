@@ -11,6 +11,7 @@
 #include "sched/block.h"
 #include "wait/fd.h"
 #include <sys/types.h>
+#include <sys/uio.h>
 
 /* What a try answers when the call cannot be tried and may fail or succeed
  * whatever poll says: a number that the kernel never gives. */
@@ -34,7 +35,6 @@ struct io_op {
 };
 
 /* Reading and writing, and what they take; offset -1: where the file stands. */
-struct iovec;
 struct io_vec {
 	const struct iovec *iov;
 	int n;
@@ -120,5 +120,25 @@ io_run(struct coro *me, int fd, const struct io_op *op, const void *arg)
 {
 	return io_run_for(me, fd, op, arg, 0);
 }
+
+/* For what must not be tried without waiting, or would do something else then:
+ * the call itself, as a declared hand-off. */
+static inline long io_sleep(struct coro *me, int fd, const struct io_op *op,
+			    const void *arg)
+{
+	long r;
+
+	door_enter(me);
+	cancel_point(me);
+	r = io_block(me, fd, op, arg);
+	door_leave(me);
+	return r;
+}
+
+/* What is left of these pieces behind the first `done` bytes, as many as there is
+ * room for: how many pieces. */
+#define IO_PIECES 16
+int io_rest(const struct iovec *iov, size_t n, size_t done,
+	    struct iovec ret_rest[IO_PIECES]);
 
 #endif

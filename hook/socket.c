@@ -57,25 +57,46 @@ static bool is_stream(int fd)
 	       type == SOCK_STREAM;
 }
 
-/* MSG_DONTWAIT takes the patience out of MSG_WAITALL: a stream is read on
- * until all has come. */
+/* How much of n is waited for. */
+static size_t enough(int fd, size_t n, int flags)
+{
+	size_t mark;
+
+	if (flags & MSG_WAITALL)
+		return n;
+	mark = (size_t)fdtab_low_water(fd);
+	return mark < n ? mark : n;
+}
+
+/* MSG_DONTWAIT takes the patience out of MSG_WAITALL, and out of a low-water
+ * mark: a stream is read on until as much has come. Who only looks would see the
+ * same again, and lets the kernel wait. MSG_ERRQUEUE waits for nothing, where
+ * there is such a queue, and is not known elsewhere. */
 static long do_recvfrom(struct coro *me, int fd, void *buf, size_t n, int flags,
 			struct sockaddr *addr, socklen_t *len)
 {
 	struct recvfrom_arg a = { buf, n, flags, addr, len };
-	size_t done;
+	size_t done, least;
 	long r;
 
-	if (flags & (MSG_DONTWAIT | MSG_ERRQUEUE))
+	if (flags & MSG_DONTWAIT)
 		return sys_call(SYS_recvfrom, fd, buf, n, flags, addr, len);
+	if (flags & MSG_ERRQUEUE) {
+		r = try_recvfrom(fd, &a);
+		return r == -EAGAIN ? io_sleep(me, fd, &recvfrom_op, &a) : r;
+	}
 	r = io_run_for(me, fd, &recvfrom_op, &a,
 		       flags & ~(MSG_WAITALL | MSG_NOSIGNAL) ? 0 : n);
-	if (r <= 0 || !(flags & MSG_WAITALL) || (flags & MSG_PEEK) ||
-	    (size_t)r == n || !is_stream(fd) || fdtab_nonblocking(fd))
+	if (r <= 0 || (size_t)r >= n)
 		return r;
+	least = enough(fd, n, flags);
+	if ((size_t)r >= least || !is_stream(fd) || fdtab_nonblocking(fd))
+		return r;
+	if (flags & MSG_PEEK)
+		return io_sleep(me, fd, &recvfrom_op, &a);
 	a.addr = NULL;
 	a.len = NULL;
-	for (done = (size_t)r; done < n; done += (size_t)r) {
+	for (done = (size_t)r; done < least; done += (size_t)r) {
 		a.buf = (char *)buf + done;
 		a.n = n - done;
 		r = io_run(me, fd, &recvfrom_op, &a);
@@ -124,6 +145,9 @@ static long do_sendto(struct coro *me, int fd, const void *buf, size_t n,
 
 	if (flags & MSG_DONTWAIT)
 		return sys_call(SYS_sendto, fd, buf, n, flags, addr, len);
+	/* That would say EINPROGRESS, and have begun to connect. */
+	if (flags & MSG_FASTOPEN)
+		return io_sleep(me, fd, &sendto_op, &a);
 	r = io_run(me, fd, &sendto_op, &a);
 	if (r <= 0 || (size_t)r == n || fdtab_nonblocking(fd))
 		return r;
@@ -255,31 +279,16 @@ static void note_passing(const struct msghdr *msg)
 
 /* The rest of a message that a stream gave, or took, only in part. */
 static long go_on(struct coro *me, int fd, const struct io_op *op,
-		     struct msghdr *msg, int flags, long got)
+		  const struct msghdr *msg, int flags, size_t least, long got)
 {
-	struct iovec left[16];
+	struct iovec left[IO_PIECES];
 	struct msghdr more = { .msg_iov = left };
 	struct msg_arg a = { &more, flags };
-	size_t skip, want = 0;
 	long r;
 
-	for (size_t i = 0; i < msg->msg_iovlen; i++)
-		want += msg->msg_iov[i].iov_len;
-	while (got > 0 && (size_t)got < want) {
-		skip = (size_t)got;
-		more.msg_iovlen = 0;
-		for (size_t i = 0; i < msg->msg_iovlen &&
-				   more.msg_iovlen < ARRAY_SIZE(left); i++) {
-			struct iovec *v = &msg->msg_iov[i];
-
-			if (skip >= v->iov_len) {
-				skip -= v->iov_len;
-				continue;
-			}
-			left[more.msg_iovlen++] = (struct iovec){
-				(char *)v->iov_base + skip, v->iov_len - skip };
-			skip = 0;
-		}
+	while (got > 0 && (size_t)got < least) {
+		more.msg_iovlen = (size_t)io_rest(msg->msg_iov, msg->msg_iovlen,
+						  (size_t)got, left);
 		r = io_run(me, fd, op, &a);
 		if (r <= 0)
 			break;
@@ -288,18 +297,43 @@ static long go_on(struct coro *me, int fd, const struct io_op *op,
 	return got;
 }
 
+static size_t whole(const struct msghdr *msg)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		n += msg->msg_iov[i].iov_len;
+	return n;
+}
+
 static long do_recvmsg(struct coro *me, int fd, struct msghdr *msg, int flags)
 {
 	struct msg_arg a = { msg, flags };
+	socklen_t name = 0;
+	size_t control = 0, n, least;
 	long r;
 
-	if (flags & (MSG_DONTWAIT | MSG_ERRQUEUE))
+	if (flags & MSG_DONTWAIT)
 		return sys_call(SYS_recvmsg, fd, msg, flags);
+	if (flags & MSG_ERRQUEUE) {
+		r = try_recvmsg(fd, &a);
+		return r == -EAGAIN ? io_sleep(me, fd, &recvmsg_op, &a) : r;
+	}
+	if (!gate_bad_pointer(msg)) {
+		name = msg->msg_namelen;
+		control = msg->msg_controllen;
+	}
 	r = io_run(me, fd, &recvmsg_op, &a);
-	if (r > 0 && (flags & MSG_WAITALL) && !(flags & MSG_PEEK) &&
-	    !msg->msg_controllen && is_stream(fd) && !fdtab_nonblocking(fd))
-		r = go_on(me, fd, &recvmsg_op, msg, flags, r);
-	return r;
+	if (r <= 0 || (n = whole(msg)) <= (size_t)r || msg->msg_controllen)
+		return r;
+	least = enough(fd, n, flags);
+	if ((size_t)r >= least || !is_stream(fd) || fdtab_nonblocking(fd))
+		return r;
+	if (!(flags & MSG_PEEK))
+		return go_on(me, fd, &recvmsg_op, msg, flags, least, r);
+	msg->msg_namelen = name;
+	msg->msg_controllen = control;
+	return io_sleep(me, fd, &recvmsg_op, &a);
 }
 
 HOOKED ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
@@ -339,17 +373,18 @@ static long do_sendmsg(struct coro *me, int fd, const struct msghdr *msg,
 		       int flags)
 {
 	struct msg_arg a = { (struct msghdr *)msg, flags };
-	long r, first;
+	long first;
 
 	if (flags & MSG_DONTWAIT)
 		return sys_call(SYS_sendmsg, fd, msg, flags);
+	if (flags & MSG_FASTOPEN)
+		return io_sleep(me, fd, &sendmsg_op, &a);
 	first = io_run(me, fd, &sendmsg_op, &a);
 	if (first <= 0 || fdtab_nonblocking(fd))
 		return first;
 	/* What a stream did not take at once; control data went with the
 	 * first byte. */
-	r = go_on(me, fd, &sendmsg_op, (struct msghdr *)msg, flags, first);
-	return r;
+	return go_on(me, fd, &sendmsg_op, msg, flags, whole(msg), first);
 }
 
 HOOKED ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
@@ -677,5 +712,7 @@ HOOKED int setsockopt(int fd, int level, int name, const void *value,
 
 	if (level == SOL_SOCKET)
 		fdtab_timeout_changed(fd);
+	if (level == SOL_SOCKET && name == SO_RCVLOWAT)
+		fdtab_low_water_changed();
 	return r;
 }
