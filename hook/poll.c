@@ -341,6 +341,9 @@ static long do_select(struct coro *me, int n, unsigned long *const sets[3],
 		return -EINVAL;
 	if (n > 1 << 20)
 		n = 1 << 20;
+	for (int s = 0; s < 3; s++)
+		if (n && sets[s] && gate_bad_pointer(sets[s]))
+			return -EFAULT;
 	k = collect(n, sets, NULL);
 	if (k > (int)ARRAY_SIZE(few)) {
 		fds = malloc((size_t)k * sizeof(*fds));

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define NSEC		1000000000
@@ -27,13 +28,29 @@ static void epoll_close_both(void)
 	epoll_fd = event_fd = -1;
 }
 
+/* Some files of /proc can be polled, and tell of a change once, to whoever looks
+ * first: the mounts, the swaps. They are not for us to look at. */
+static bool looking_takes(int fd)
+{
+	struct stat st;
+
+	return sys_call(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 static int epoll_arm(int fd, uint64_t data)
 {
 	struct epoll_event e = {
-		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
+		.events = EPOLLIN | EPOLLRDNORM | EPOLLRDBAND | EPOLLPRI |
+			  EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND | EPOLLRDHUP |
+			  EPOLLET,
 		.data.u64 = data,
 	};
-	int r = (int)sys_call(SYS_epoll_ctl, read_once(epoll_fd), EPOLL_CTL_ADD, fd, &e);
+	int r;
+
+	if (looking_takes(fd))
+		return -EPERM;
+	r = (int)sys_call(SYS_epoll_ctl, read_once(epoll_fd), EPOLL_CTL_ADD, fd,
+			  &e);
 
 	/* A copy of an earlier registration that a close we did not see has
 	 * left behind: the entry is for the same description, so renew it. */
