@@ -26,7 +26,9 @@ enum {
 	KIND_KNOWN = 32, TCP = 64,
 	/* Without OURS: */
 	FROM_MEMORY = 128, TO_MEMORY = 256, ON_DISK = 512, SOURCE_KNOWN = 1024,
-	EPOCH_SHIFT = 11, EPOCH_MASK = 0x1fffff,
+	/* With it: */
+	SIGNALS = 2048,
+	EPOCH_SHIFT = 12, EPOCH_MASK = 0xfffff,
 };
 
 static _Atomic(_Atomic uint32_t *) chunks[CHUNKS];
@@ -107,6 +109,19 @@ void fdtab_forked(void)
 bool fdtab_ours(int fd)
 {
 	return get(fd) & OURS;
+}
+
+bool fdtab_signals(int fd)
+{
+	return get(fd) & SIGNALS;
+}
+
+void fdtab_tells_signals(int fd)
+{
+	uint32_t f = get(fd);
+
+	if (f & OURS)
+		put(fd, f | SIGNALS);
 }
 
 bool fdtab_tcp(int fd)

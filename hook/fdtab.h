@@ -23,6 +23,10 @@ void fdtab_forked(void);
 /* Nobody but this process has the description. */
 bool fdtab_ours(int fd);
 
+/* Of ours: it tells of signals. */
+bool fdtab_signals(int fd);
+void fdtab_tells_signals(int fd);
+
 /* A TCP stream of ours alone. */
 bool fdtab_tcp(int fd);
 

@@ -22,7 +22,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -330,16 +329,6 @@ HOOKED int openpty(int *restrict master, int *restrict slave, char *name,
 HOOKED int fanotify_init(unsigned flags, unsigned file_flags)
 {
 	return MAKES(REAL(fanotify_init)(flags, file_flags));
-}
-
-/* Given a descriptor it changes what that one tells of. */
-HOOKED int signalfd(int fd, const sigset_t *mask, int flags)
-{
-	int r = REAL(signalfd)(fd, mask, flags);
-
-	if (r >= 0 && fd == -1)
-		file_made(r, flags & SFD_NONBLOCK, false);
-	return r;
 }
 
 HOOKED int open_by_handle_at(int dir, struct file_handle *handle, int flags)

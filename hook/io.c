@@ -8,6 +8,7 @@
 #include "hook/io.h"
 #include "base/conf.h"
 #include "hook/real.h"
+#include "hook/signalfd.h"
 #include "hook/thread/cancel.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -409,6 +410,8 @@ static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,
 		return in_memory(me, fd, &io_read_op, &v);
 	if (unlikely(source == SOURCE_DISK) && sane)
 		return read_file(me, fd, &v);
+	if (unlikely(signalfd_any()) && offset == -1 && signalfd_is(fd))
+		return signalfd_read(me, fd, &v);
 	r = io_run_for(me, fd, offset == -1 ? &io_read_op : &read_at_op, &v,
 		       n == 1 && sane ? iov->iov_len : 0);
 	if (r > 0 && offset == -1 && (size_t)r < total(iov, n) &&

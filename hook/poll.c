@@ -9,6 +9,7 @@
 #include "fault/signal.h"
 #include "hook/io.h"
 #include "hook/real.h"
+#include "hook/signalfd.h"
 #include "sched/park.h"
 #include <limits.h>
 #include <poll.h>
@@ -108,17 +109,29 @@ static long block_poll(struct coro *me, struct pollfd *fds, unsigned n,
 	return r;
 }
 
+static long look(struct coro *me, struct pollfd *fds, unsigned n, bool signals)
+{
+	static const struct timespec none;
+
+	return unlikely(signals)
+		       ? signalfd_look(me, fds, n, SYS_ppoll, (const long[6]){
+				 (long)fds, n, (long)&none, 0, 8 })
+		       : sys_poll_now(fds, n);
+}
+
 static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 		     cogo_time deadline, const struct room *room)
 {
+	bool signals = signalfd_any();
 	long r;
 	int e;
 
 	for (;;) {
 		/* Dry is good enough to wait for news, not to tell the program:
 		 * the runtime may not have heard of them yet. */
-		if (!sample_all(fds, n, room->samples) || deadline == 0) {
-			r = sys_poll_now(fds, n);
+		if (!sample_all(fds, n, room->samples) || deadline == 0 || signals) {
+			r = look(me, fds, n, signals);
+			signals = false;
 			if (r >= 0)
 				note(fds, n, room->samples);
 			if (r || deadline == 0)
@@ -137,6 +150,7 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 			e = gate_interrupted(me, false);
 			if (e)
 				return e;
+			signals = signalfd_any();
 			continue;
 		}
 		/* Something in the set cannot be registered. */
@@ -161,7 +175,7 @@ static long do_poll(struct coro *me, struct pollfd *fds, nfds_t n,
 		if (n > UINT_MAX)
 			return -EINVAL;
 		r = sys_poll_now(fds, (unsigned)n);
-		if (r || deadline == 0)
+		if (r || (deadline == 0 && !signalfd_any()))
 			return r;
 		mem = malloc(n * (sizeof(*few) + 2 * sizeof(uint32_t)));
 		if (!mem)
@@ -174,7 +188,9 @@ static long do_poll(struct coro *me, struct pollfd *fds, nfds_t n,
 		r = -GATE_CANCELED;	/* once the memory is free */
 	} else {
 		cancel_point(me);
+		signalfd_begin(me);
 		r = wait_for(me, fds, (unsigned)n, deadline, &room);
+		signalfd_end(me);
 	}
 	door_leave(me);
 	free(mem);
@@ -415,11 +431,13 @@ static long do_epoll(struct coro *me, int fd, struct epoll_event *events,
 		     int room, cogo_time deadline, const sigset_t *mask)
 {
 	struct fd_wait w = FD_WAIT(fd, POLLER_IN);
+	bool signals = signalfd_any();
 	sigbits before = 0;
 	long r;
 
 	door_enter(me);
 	cancel_point(me);
+	signalfd_begin(me);
 	if (mask) {
 		before = enter_mask(me, mask);
 		if (signal_pending(me) & ~signal_mask(me))
@@ -431,13 +449,20 @@ static long do_epoll(struct coro *me, int fd, struct epoll_event *events,
 		 * EPOLL_CTL_MOD, or that level triggering repeats, are no edge
 		 * of the instance. */
 		fd_sample(&w);
-		r = sys_call(SYS_epoll_pwait, w.fd, events, room, 0, NULL, 8);
+		r = unlikely(signals)
+			    ? signalfd_look(me, &(struct pollfd){ .fd = w.fd }, 1,
+					    SYS_epoll_pwait, (const long[6]){
+				      w.fd, (long)events, room, 0, 0, 8 })
+			    : sys_call(SYS_epoll_pwait, w.fd, events, room, 0,
+				       NULL, 8);
+		signals = false;
 		if (r || deadline == 0)
 			break;
 		r = fd_wait(&w, deadline, WHY_POLL);
 		if (r == 0)
 			continue;
 		if (r == -EINTR || r == -ECANCELED) {
+			signals = signalfd_any();
 			r = gate_interrupted(me, false);
 			if (r == 0)
 				continue;
@@ -448,6 +473,7 @@ static long do_epoll(struct coro *me, int fd, struct epoll_event *events,
 		break;
 	}
 	fd_done(&w);
+	signalfd_end(me);
 	if (mask)
 		signal_set_mask(me, before);
 	door_leave(me);

@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -76,6 +77,14 @@ static long suspend(const void *mask, long size)
 	sigset_t set;
 
 	return read_set(mask, size, &set) ? sigsuspend(&set) : bad_set(size);
+}
+
+static long signals_of(int fd, const void *mask, long size, int flags)
+{
+	sigset_t set;
+
+	return read_set(mask, size, &set) ? signalfd(fd, &set, flags)
+					  : bad_set(size);
 }
 
 static long wait_for_signal(const void *of, siginfo_t *info,
@@ -244,6 +253,12 @@ static long known(struct coro *me, long nr, const long a[6], bool *ret_known)
 	case SYS_rt_sigtimedwait:
 		return wait_for_signal((const void *)a[0], (siginfo_t *)a[1],
 				       (const struct timespec *)a[2], a[3]);
+	case SYS_signalfd4:
+		return signals_of((int)a[0], (const void *)a[1], a[2], (int)a[3]);
+#ifdef SYS_signalfd
+	case SYS_signalfd:
+		return signals_of((int)a[0], (const void *)a[1], a[2], 0);
+#endif
 	case SYS_sigaltstack:
 		return sigaltstack((const stack_t *)a[0], (stack_t *)a[1]);
 	case SYS_wait4:

@@ -248,6 +248,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->sigmask = 0;
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
 	write_once(c->id, 1 + atomic_fetch_add_explicit(&ids, 1,
 							memory_order_relaxed));
 	write_once(c->kind, CORO_KIND_CORO);
@@ -340,6 +341,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 		 sizeof(c->sigmask));
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
 	write_once(c->id, 1 + atomic_fetch_add_explicit(&ids, 1,
 							memory_order_relaxed));
 	write_once(c->kind, kind);

@@ -92,6 +92,7 @@ struct coro {
 	uint64_t sigmask;	/* owner; others read */
 	_Atomic uint64_t sigpending;
 	_Atomic uint64_t sigwaits;	/* what it waits for though it blocks it */
+	_Atomic uint64_t sigwatch;	/* what ends its wait though it blocks it */
 	uint32_t handled, handled_hard;	/* handlers that ran, and those of them
 					 * without SA_RESTART; owner only */
 

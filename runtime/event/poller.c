@@ -394,6 +394,33 @@ void poller_renew(int fd, struct coro_list *ready)
 	unlock(&p->lock);
 }
 
+void poller_suspend(int fd)
+{
+	struct pollable *p = find(fd);
+
+	if (!p)
+		return;
+	lock(&p->lock);
+	if (p->armed) {
+		ops->disarm(fd);
+		write_once(p->armed, false);
+	}
+	unlock(&p->lock);
+}
+
+void poller_resume(int fd)
+{
+	struct pollable *p = find(fd);
+
+	if (!p)
+		return;
+	lock(&p->lock);
+	if (!p->armed && !list_empty(&p->waiters) &&
+	    ops->arm(fd, (uint64_t)p->generation << 32 | (uint32_t)fd) == 0)
+		write_once(p->armed, true);
+	unlock(&p->lock);
+}
+
 void poller_release(struct poller_waiter *w, int fd)
 {
 	struct pollable *p;

@@ -101,6 +101,10 @@ void poller_forget(int fd, struct coro_list *ready);
  * Whoever has begun to wait since poller_forget, or was not told of at all,
  * did so for what is gone: each is claimed, and looks again. */
 void poller_renew(int fd, struct coro_list *ready);
+/* Nothing is heard of the descriptor for a moment, though somebody may wait for
+ * it; and again, and what it was in between then. */
+void poller_suspend(int fd);
+void poller_resume(int fd);
 /* A waiter is done with w->fd, a private duplicate if it differs from fd. */
 void poller_release(struct poller_waiter *w, int fd);
 

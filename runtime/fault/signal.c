@@ -1017,7 +1017,8 @@ static int post(struct coro *c, int sig, const siginfo_t *info, bool process)
 	atomic_thread_fence(memory_order_seq_cst);
 	/* One who blocks it is not disturbed, unless it waits for it. */
 	if (!(c->sigmask & SIGBIT(sig)) ||
-	    atomic_load_explicit(&c->sigwaits, memory_order_relaxed) & SIGBIT(sig))
+	    (atomic_load_explicit(&c->sigwaits, memory_order_relaxed) |
+	     atomic_load_explicit(&c->sigwatch, memory_order_relaxed)) & SIGBIT(sig))
 		signal_kick(c);
 	return 0;
 }
@@ -1031,6 +1032,94 @@ void signal_await(struct coro *me, sigbits set)
 {
 	/* seq_cst: G1, as a mask. */
 	atomic_store_explicit(&me->sigwaits, set, memory_order_seq_cst);
+}
+
+void signal_watch(struct coro *me, sigbits set)
+{
+	/* seq_cst: as above. */
+	atomic_store_explicit(&me->sigwatch, set, memory_order_seq_cst);
+}
+
+/* The oldest for c of this signal that is younger than *order. */
+static bool peek_note(struct coro *c, int sig, uint64_t *older, siginfo_t *ret_info)
+{
+	uint32_t used = atomic_load_explicit(&notes_used, memory_order_acquire);
+	struct note *best = NULL;
+
+	for (uint32_t i = 0; i < used; i++) {
+		struct note *n = &notes[i];
+
+		if (note_is(n, state_of(n), c, SIGBIT(sig)) &&
+		    n->order + 1 > *older && (!best || n->order < best->order))
+			best = n;
+	}
+	if (!best)
+		return false;
+	*older = best->order + 1;
+	*ret_info = best->info;
+	return true;
+}
+
+static bool lend_one(int sig, siginfo_t *info, struct signal_loan *loan)
+{
+	/* To itself a thread may send anything. */
+	if (sys_call(SYS_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, info))
+		return false;
+	loan->lent[sig]++;
+	return true;
+}
+
+static sigbits lendable(struct coro *me, sigbits set)
+{
+	return set & me->sigmask &
+	       atomic_load_explicit(&me->sigpending, memory_order_seq_cst);
+}
+
+bool signal_lends(struct coro *me, sigbits set)
+{
+	return lendable(me, set);
+}
+
+/* What is lent stays noted, so that what comes meanwhile comes after it. */
+void signal_lend(struct coro *me, sigbits set, struct signal_loan *ret)
+{
+	sigbits there = lendable(me, set);
+	siginfo_t info;
+
+	memset(ret, 0, sizeof(*ret));
+	for (; there; there &= there - 1) {
+		int sig = 1 + __builtin_ctzll(there);
+		uint64_t older = 0;
+		bool noted = false;
+
+		while (peek_note(me, sig, &older, &info)) {
+			noted = true;
+			if (!lend_one(sig, &info, ret) || sig < FIRST_QUEUED)
+				break;
+		}
+		if (noted || sig >= FIRST_QUEUED)
+			continue;
+		sent_to_thread(&info, sig);
+		lend_one(sig, &info, ret);
+	}
+}
+
+void signal_take_back(struct coro *me, const struct signal_loan *loan)
+{
+	static const struct timespec none;
+	siginfo_t info;
+	bool process;
+
+	for (int sig = 1; sig <= NSIG_KERNEL; sig++) {
+		sigbits one = SIGBIT(sig);
+
+		for (int i = 0; i < loan->used[sig]; i++)
+			take_one(me, sig, &info, &process);
+		/* The thread's own come before the process's. */
+		for (int i = loan->used[sig]; i < loan->lent[sig]; i++)
+			sys_call(SYS_rt_sigtimedwait, &one, &info, &none,
+				 sizeof(one));
+	}
 }
 
 /* What the kernel brings */

@@ -64,6 +64,22 @@ int signal_take(struct coro *me, sigbits set, siginfo_t *ret_info);
 /* From now on the caller waits for these, blocked or not: one that is put down
  * ends its wait. 0: for none. */
 void signal_await(struct coro *me, sigbits set);
+/* The same for who shall be told though he blocks it, and will take it in some
+ * other way: it stays where it is. */
+void signal_watch(struct coro *me, sigbits set);
+
+/* Lends what is pending for me alone, of the set and blocked, to the kernel thread
+ * it runs on, for a system call that tells of what is pending there; and takes
+ * back what that has not used up; if there is any. Inside the runtime, without a
+ * park in between. */
+struct signal_loan {
+	uint16_t lent[65], used[65];	/* of each signal; who makes the call
+					 * counts what it has used up */
+};
+bool signal_lends(struct coro *me, sigbits set);
+void signal_lend(struct coro *me, sigbits set, struct signal_loan *ret);
+void signal_take_back(struct coro *me, const struct signal_loan *loan);
+
 /* For one who has waited in the kernel: what there is to say of the signal that
  * it got, where the kernel did not know. False: it was taken already. */
 bool signal_story(struct coro *me, int sig, siginfo_t *info);
