@@ -34,6 +34,7 @@ enum {
 static _Atomic(_Atomic uint32_t *) chunks[CHUNKS];
 static struct lock chunks_lock;
 static _Atomic uint32_t epoch;
+static _Atomic bool apart;
 static _Atomic bool low_water;	/* somebody has set one, once */
 
 static _Atomic uint32_t *find(int fd)
@@ -53,7 +54,8 @@ static uint32_t get(int fd)
 	uint32_t v = e ? atomic_load_explicit(e, memory_order_relaxed) : 0;
 
 	if (v >> EPOCH_SHIFT !=
-	    (atomic_load_explicit(&epoch, memory_order_relaxed) & EPOCH_MASK))
+		    (atomic_load_explicit(&epoch, memory_order_relaxed) & EPOCH_MASK) ||
+	    atomic_load_explicit(&apart, memory_order_relaxed))
 		return 0;
 	return v & ((1 << EPOCH_SHIFT) - 1);
 }
@@ -104,6 +106,11 @@ void fdtab_shared(int fd)
 void fdtab_forked(void)
 {
 	atomic_fetch_add_explicit(&epoch, 1, memory_order_relaxed);
+}
+
+void fdtab_apart(void)
+{
+	atomic_store_explicit(&apart, true, memory_order_relaxed);
 }
 
 bool fdtab_ours(int fd)

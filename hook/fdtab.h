@@ -20,6 +20,9 @@ void fdtab_shared(int fd);
 /* Nothing in the table is ours alone any more. */
 void fdtab_forked(void);
 
+/* Some thread has descriptors of its own: a number is no longer one thing. */
+void fdtab_apart(void);
+
 /* Nobody but this process has the description. */
 bool fdtab_ours(int fd);
 

@@ -7,12 +7,15 @@
  * still waits for it goes on with a duplicate. */
 #include "hook/file.h"
 #include "hook/call.h"
+#include "hook/ident.h"
 #include "hook/io.h"
 #include "hook/real.h"
 #include "sched/ready.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <pty.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -46,16 +49,18 @@ static void tell(void (*poller)(int, struct coro_list *), int fd)
 		door_leave(me);
 }
 
-static bool vforked(void)
+/* A child of vfork has descriptors of its own, but its parent's memory; and a
+ * thread may have some of its own. What we know is of the others'. */
+static bool apart(void)
 {
 	struct coro *me = self();
 
-	return unlikely(me && me->vforked);
+	return unlikely(me && (me->vforked || me->own_files));
 }
 
 void file_made(int fd, bool nonblocking, bool socket)
 {
-	if (vforked())
+	if (apart())
 		return;
 	tell(poller_renew, fd);
 	fdtab_born(fd, nonblocking, socket);
@@ -63,7 +68,7 @@ void file_made(int fd, bool nonblocking, bool socket)
 
 void file_came(int fd)
 {
-	if (vforked())
+	if (apart())
 		return;
 	tell(poller_renew, fd);
 	fdtab_gone(fd);
@@ -71,8 +76,7 @@ void file_came(int fd)
 
 void file_goes(int fd)
 {
-	/* A child of vfork has descriptors of its own, but its parent's memory. */
-	if (vforked())
+	if (apart())
 		return;
 	tell(poller_forget, fd);
 	fdtab_gone(fd);
@@ -80,7 +84,7 @@ void file_goes(int fd)
 
 void file_went(int fd)
 {
-	if (!vforked())
+	if (!apart())
 		tell(poller_renew, fd);
 }
 
@@ -386,6 +390,8 @@ HOOKED int close(int fd)
 }
 ALIAS(__close, close);
 
+#define CLOSE_RANGE_FLAGS (CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)
+
 /* Everything in a range, around what is ours. */
 static int close_between(unsigned first, unsigned last, int flags)
 {
@@ -394,6 +400,11 @@ static int close_between(unsigned first, unsigned last, int flags)
 
 	if (first > last)
 		return -EINVAL;
+	if ((flags & CLOSE_RANGE_UNSHARE) && !(flags & ~CLOSE_RANGE_FLAGS)) {
+		if (unshare(CLONE_FILES))
+			return -errno;
+		flags &= ~(int)CLOSE_RANGE_UNSHARE;
+	}
 	for (fd = first; fd <= last && fd < 65536; fd++) {
 		if (!poller_owns((int)fd)) {
 			if (!(flags & CLOSE_RANGE_CLOEXEC))
@@ -439,7 +450,7 @@ HOOKED int dup(int fd)
 {
 	int copy = REAL(dup)(fd);
 
-	if (copy >= 0 && !vforked()) {
+	if (copy >= 0 && !apart()) {
 		fdtab_shared(fd);
 		file_came(copy);
 	}
@@ -460,7 +471,7 @@ static int replace(int fd, int to, int flags)
 	do {
 		r = sys_call(SYS_dup3, fd, to, flags);
 	} while (r == -EBUSY);
-	if (r >= 0 && !vforked()) {
+	if (r >= 0 && !apart()) {
 		fdtab_shared(fd);
 		file_came(to);
 	}
@@ -520,14 +531,18 @@ HOOKED int fcntl64(int fd, int cmd, ...)
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
 		r = sys_call(SYS_fcntl, fd, cmd, arg);
-		if (r >= 0 && !vforked()) {
+		if (r >= 0 && !apart()) {
 			fdtab_shared(fd);
 			file_came((int)r);
 		}
 		return (int)gate_return(r);
+	case F_SETOWN_EX:
+		return ident_set_owner(fd, arg);
+	case F_GETOWN_EX:
+		return ident_get_owner(fd, arg);
 	case F_SETFL:
 		r = sys_call(SYS_fcntl, fd, cmd, arg);
-		if (r >= 0 && !vforked())
+		if (r >= 0 && !apart())
 			fdtab_set_nonblocking(fd, (uintptr_t)arg & O_NONBLOCK);
 		return (int)gate_return(r);
 	default:

@@ -19,10 +19,12 @@
 #include "base/conf.h"
 #include "base/sys.h"
 #include "go.h"
+#include "hook/fdtab.h"
 #include "hook/fork.h"
 #include "hook/gate.h"
 #include "hook/real.h"
 #include "sched/block.h"
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -297,9 +299,24 @@ HOOKED int capset(void *header, const void *data)
 	return CHANGE(int, REAL(capset)(header, data));
 }
 
+/* Its descriptors are others than everybody's from there on, behind the same
+ * numbers: what the runtime knows of numbers is not of these. */
+static int own_files(int r)
+{
+	struct coro *me = changeable();
+
+	if (r == 0 && me) {
+		me->own_files = true;
+		fdtab_apart();
+	}
+	return r;
+}
+
 HOOKED int unshare(int flags)
 {
-	return CHANGE(int, REAL(unshare)(flags));
+	int r = CHANGE(int, REAL(unshare)(flags));
+
+	return flags & CLONE_FILES ? own_files(r) : r;
 }
 
 HOOKED int setns(int fd, int type)
@@ -424,6 +441,58 @@ HOOKED int timer_create(clockid_t clock, struct sigevent *restrict event,
 			  : REAL(timer_create)(clock, event, ret);
 }
 
+/* The owner of a descriptor, who is sent signals about it, may be one thread. */
+int ident_set_owner(int fd, const struct f_owner_ex *to)
+{
+	struct f_owner_ex known;
+	pid_t tid = 0;
+
+	if (gate_bad_pointer(to) || to->type != F_OWNER_TID ||
+	    to->pid < CORO_FIRST_TID)
+		return (int)gate_return(sys_call(SYS_fcntl, fd, F_SETOWN_EX, to));
+	known = *to;
+	switch (whom(to->pid, &tid)) {
+	case WHOM_CALLER:
+		return CHANGE(int, (known.pid = sys_gettid(),
+				    (int)gate_return(sys_call(SYS_fcntl, fd,
+							      F_SETOWN_EX,
+							      &known))));
+	case WHOM_KERNEL:
+		known.pid = tid;
+		return (int)gate_return(sys_call(SYS_fcntl, fd, F_SETOWN_EX,
+						 &known));
+	default:
+		return (int)gate_errno(-ESRCH);
+	}
+}
+
+struct by_kernel_tid {
+	pid_t tid, vtid;
+};
+
+static long on_kernel_thread(struct coro *c, void *arg)
+{
+	struct by_kernel_tid *b = arg;
+
+	if (c->kind != CORO_KIND_CORO || !c->bound || c->tid != b->tid)
+		return 0;
+	b->vtid = c->vtid;
+	return 1;
+}
+
+int ident_get_owner(int fd, struct f_owner_ex *ret)
+{
+	long r = sys_call(SYS_fcntl, fd, F_GETOWN_EX, ret);
+	struct by_kernel_tid b = { 0, 0 };
+
+	if (r == 0 && ret->type == F_OWNER_TID && ret->pid) {
+		b.tid = ret->pid;
+		if (coro_each(on_kernel_thread, &b))
+			ret->pid = b.vtid;
+	}
+	return (int)gate_return(r);
+}
+
 /* prctl: what the whole process has, or what only asks, needs no binding. */
 static bool of_the_thread(int option)
 {
@@ -523,6 +592,9 @@ bool ident_changes_thread(long nr)
 	case SYS_sched_setattr:
 	case SYS_set_robust_list:
 	case SYS_perf_event_open:
+	/* Rings know who they are for, and who has asked. */
+	case SYS_io_uring_setup:
+	case SYS_io_uring_register:
 #ifdef SYS_landlock_restrict_self
 	case SYS_landlock_restrict_self:
 #endif
@@ -537,6 +609,8 @@ bool ident_changes_thread(long nr)
 
 long ident_call(long nr, const long a[6])
 {
+	if (nr == SYS_unshare)
+		return unshare((int)a[0]);
 	return CHANGE(long, gate_return(sys_call(nr, a[0], a[1], a[2], a[3], a[4],
 						 a[5])));
 }

@@ -13,6 +13,11 @@ bool ident_changes_thread(long nr);
 /* Then it, with the caller bound for good if it succeeds. errno's convention. */
 long ident_call(long nr, const long args[6]);
 
+/* F_SETOWN_EX and F_GETOWN_EX. */
+struct f_owner_ex;
+int ident_set_owner(int fd, const struct f_owner_ex *to);
+int ident_get_owner(int fd, struct f_owner_ex *ret);
+
 /* The caller's name, which may be one that --bind leaves a kernel thread to. */
 void ident_set_name(struct coro *me, const char *name);
 

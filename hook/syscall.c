@@ -342,6 +342,8 @@ static bool may_sleep(long nr)
 	case SYS_mq_timedsend:
 	case SYS_waitid:
 	case SYS_io_getevents:
+	case SYS_io_pgetevents:
+	case SYS_io_uring_enter:
 	case SYS_getrandom:
 		return true;
 	default:

@@ -260,6 +260,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->altstack.size = 0;
 	c->faulted = 0;
 	c->vforked = 0;
+	c->own_files = false;
 	write_once(c->counted, false);
 	c->cpu.used = c->cpu.since = 0;
 	c->tid = 0;
@@ -354,6 +355,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	write_once(c->since, 0);
 	c->tid = c->vtid = sys_gettid();
 	c->vforked = 0;
+	c->own_files = false;
 	c->thread = NULL;
 	c->user = NULL;
 	c->unwind = NULL;

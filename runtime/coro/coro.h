@@ -116,6 +116,8 @@ struct coro {
 	bool counted;		/* somebody has asked for its processor time */
 	uint8_t faulted;	/* times bound for a handler of a fault */
 	uint8_t vforked;	/* children of vfork run in our memory, as us */
+	bool own_files;		/* its kernel thread's descriptors are others than
+				 * everybody's; owner only */
 	struct {		/* the program's alternate stack; size 0: none */
 		char *low;
 		size_t size;

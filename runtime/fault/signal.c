@@ -1339,14 +1339,23 @@ static void on_coroutine(struct coro *me, const struct signal_action *act,
 	call_as_coroutine(me, act, sig, info, uctx);
 }
 
+/* Of a timer or a descriptor (F_SETOWN_EX, F_SETSIG), which may be for one thread. */
+static bool may_be_for_a_thread(int sig, const siginfo_t *info)
+{
+	return info->si_code == SI_TIMER ||
+	       (sig == SIGIO && info->si_code == SI_KERNEL) ||
+	       (info->si_code >= POLL_IN && info->si_code <= POLL_HUP &&
+		!((FAULTS | SIGBIT(SIGCHLD)) & SIGBIT(sig)));
+}
+
 /* On a worker, from outside it. */
 static void on_worker_thread(struct coro *me, const struct signal_action *act,
 			     int sig, siginfo_t *info, void *uctx)
 {
-	/* A timer for one thread, and it has this kernel thread for it; the
-	 * process's own it takes as well as anybody. */
+	/* For one thread, and it has this kernel thread for it; the process's own
+	 * it takes as well as anybody. */
 	bool process = !sent_to_this_thread(sig, info) &&
-		       !(info->si_code == SI_TIMER && me->bound);
+		       !(me->bound && may_be_for_a_thread(sig, info));
 
 	if (me->kind == CORO_KIND_ROOT) {
 		/* libc, on a worker's own stack, means itself. */

@@ -3,7 +3,8 @@
  *
  * Where the kernel has no room for one more registration (fs.epoll's limit, or
  * memory), it is asked to wait itself, in a declared hand-off: a kernel thread
- * more, but the program is none the wiser. */
+ * more, but the program is none the wiser. So it is for a coroutine that has
+ * descriptors of its own, which is bound: the poller knows everybody's. */
 #include "wait/fd.h"
 #include "base/sys.h"
 #include "coro/self.h"
@@ -22,7 +23,7 @@ bool fd_sample(struct fd_wait *w)
 	w->sample = poller_sample(w->fd, w->dir, &dry);
 	/* Not for writing: what did not take one message may take another, of
 	 * another size or to another peer. */
-	return dry && w->dir == POLLER_IN;
+	return dry && w->dir == POLLER_IN && !self()->own_files;
 }
 
 static int result(enum wait_outcome how)
@@ -69,6 +70,8 @@ int fd_wait(struct fd_wait *w, cogo_time deadline, enum why why)
 	enum wait_outcome how;
 	int r;
 
+	if (unlikely(me->own_files))
+		return wait_in_kernel(me, w, deadline, why);
 	poller_set_dry(w->fd, w->dir, w->sample);
 	pw.ticket = wait_open(me);
 	r = poller_add(&pw, w->sample, w->sample);
@@ -103,10 +106,14 @@ int fd_wait_many(const struct pollfd *fds, unsigned n, const uint32_t *samples,
 		 struct poller_waiter *room, cogo_time deadline)
 {
 	struct coro *me = self();
-	uint64_t ticket = wait_open(me);
 	enum wait_outcome how;
 	unsigned added = 0;
+	uint64_t ticket;
 	int r = 0;
+
+	if (unlikely(n && me->own_files))
+		return -EPERM;
+	ticket = wait_open(me);
 
 	for (unsigned i = 0; i < n; i++)
 		room[i].revents = 0;
