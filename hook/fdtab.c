@@ -280,3 +280,8 @@ void fdtab_low_water_changed(void)
 {
 	atomic_store_explicit(&low_water, true, memory_order_relaxed);
 }
+
+bool fdtab_low_water_any(void)
+{
+	return atomic_load_explicit(&low_water, memory_order_relaxed);
+}

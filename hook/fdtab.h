@@ -57,5 +57,7 @@ void fdtab_timeout_changed(int fd);
  * where nothing else was said. To be asked when less has come than was wanted. */
 int fdtab_low_water(int fd);
 void fdtab_low_water_changed(void);
+/* Some socket may have one: of less than that nobody is told. */
+bool fdtab_low_water_any(void);
 
 #endif

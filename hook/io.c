@@ -427,6 +427,7 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 {
 	struct io_vec v = { iov, n, offset, flags };
 	struct iovec rest[IO_PIECES];
+	uint32_t ran = me->handled;
 	size_t want, done = 0;
 	long r;
 
@@ -442,7 +443,8 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 		return r;
 	if (fdtab_nonblocking(fd))
 		return r;
-	for (done = (size_t)r; done < want; done += (size_t)r) {
+	for (done = (size_t)r; done < want && me->handled == ran;
+	     done += (size_t)r) {
 		v = (struct io_vec){ rest, io_rest(iov, (size_t)n, done, rest),
 				  offset == -1 ? -1 : offset + (off_t)done, flags };
 		r = io_run(me, fd, &io_write_op, &v);

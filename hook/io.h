@@ -84,7 +84,8 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 		/* What is known to be in vain may have changed without the
 		 * runtime having heard of it: good enough to wait for the news,
 		 * not to tell the program. */
-		r = fd_sample(&w) && !late && !fdtab_nonblocking(w.fd)
+		r = fd_sample(&w) && !late && !fdtab_nonblocking(w.fd) &&
+				    !fdtab_low_water_any()
 			    ? -EAGAIN : op->try(w.fd, arg);
 		if (likely(r != -EAGAIN && r != -EOPNOTSUPP && r != -IO_NO_JUDGE))
 			break;

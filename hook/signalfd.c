@@ -89,13 +89,25 @@ static void used_up(struct signal_loan *loan, const struct io_vec *v, long r)
 	}
 }
 
+/* Where the kernel cannot be asked not to wait, poll knows. */
+static long try_read(int fd, const struct io_vec *v)
+{
+	long r = io_read_op.try(fd, v);
+
+	if (r == -EOPNOTSUPP)
+		r = io_poll(fd, POLLER_IN);
+	if (r == -EOPNOTSUPP || r == -IO_NO_JUDGE)
+		r = sys_call(SYS_readv, fd, v->iov, v->n);
+	return r;
+}
+
 static long look(struct coro *me, int fd, const struct io_vec *v)
 {
 	struct signal_loan loan;
 	long r;
 
 	signal_lend(me, signalfd_any(), &loan);
-	r = io_read_op.try(fd, v);
+	r = try_read(fd, v);
 	if (r > 0)
 		used_up(&loan, v, r);
 	signal_take_back(me, &loan);
@@ -113,10 +125,8 @@ long signalfd_read(struct coro *me, int fd, const struct io_vec *v)
 	signalfd_begin(me);
 	for (;;) {
 		fd_sample(&w);
-		r = news ? look(me, w.fd, v) : io_read_op.try(w.fd, v);
+		r = news ? look(me, w.fd, v) : try_read(w.fd, v);
 		news = false;
-		if (r == -IO_NO_JUDGE || r == -EOPNOTSUPP)
-			r = io_block(me, w.fd, &io_read_op, v);
 		if (r != -EAGAIN || fdtab_nonblocking(w.fd))
 			break;
 		r = fd_wait(&w, COGO_FOREVER, WHY_READ);

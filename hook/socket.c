@@ -140,6 +140,7 @@ static long do_sendto(struct coro *me, int fd, const void *buf, size_t n,
 		      int flags, const struct sockaddr *addr, socklen_t len)
 {
 	struct sendto_arg a = { buf, n, flags, addr, len };
+	uint32_t ran = me->handled;
 	size_t done;
 	long r;
 
@@ -151,7 +152,7 @@ static long do_sendto(struct coro *me, int fd, const void *buf, size_t n,
 	r = io_run(me, fd, &sendto_op, &a);
 	if (r <= 0 || (size_t)r == n || fdtab_nonblocking(fd))
 		return r;
-	for (done = (size_t)r; done < n; done += (size_t)r) {
+	for (done = (size_t)r; done < n && me->handled == ran; done += (size_t)r) {
 		a.buf = (const char *)buf + done;
 		a.n = n - done;
 		r = io_run(me, fd, &sendto_op, &a);
