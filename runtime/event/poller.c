@@ -402,7 +402,7 @@ void poller_suspend(int fd)
 		return;
 	lock(&p->lock);
 	if (p->armed) {
-		ops->disarm(fd);
+		ops()->disarm(fd);
 		write_once(p->armed, false);
 	}
 	unlock(&p->lock);
@@ -416,7 +416,7 @@ void poller_resume(int fd)
 		return;
 	lock(&p->lock);
 	if (!p->armed && !list_empty(&p->waiters) &&
-	    ops->arm(fd, (uint64_t)p->generation << 32 | (uint32_t)fd) == 0)
+	    ops()->arm(fd, (uint64_t)p->generation << 32 | (uint32_t)fd) == 0)
 		write_once(p->armed, true);
 	unlock(&p->lock);
 }
