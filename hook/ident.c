@@ -24,6 +24,7 @@
 #include "hook/gate.h"
 #include "hook/real.h"
 #include "sched/block.h"
+#include "sched/monitor.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -195,18 +196,73 @@ static bool is_default(int policy)
 	       sys_call(SYS_sched_getscheduler, 0) == SCHED_OTHER;
 }
 
+static _Atomic bool policies_differ;	/* or have, at some time */
+
+void ident_rank(struct coro *c, int tid)
+{
+	long policy = sys_call(SYS_sched_getscheduler, tid) & ~SCHED_RESET_ON_FORK;
+	struct sched_param param = { 0 };
+
+	if (policy == SCHED_FIFO || policy == SCHED_RR)
+		sys_call(SYS_sched_getparam, tid, &param);
+	c->rank = (uint8_t)param.sched_priority;
+	/* relaxed: who makes a thread afterwards has set it, or been told. */
+	if (policy != SCHED_OTHER)
+		atomic_store_explicit(&policies_differ, true, memory_order_relaxed);
+}
+
+/* After a call that may have set tid's policy. */
+static int ranked(pid_t tid, int r)
+{
+	pid_t kernel_tid;
+	enum whom who = whom(tid, &kernel_tid);
+	struct coro *c = who == WHOM_CALLER ? self() : coro_of_tid(tid);
+
+	if (r == 0 && c && who != WHOM_UNBOUND)
+		ident_rank(c, kernel_tid);
+	return r;
+}
+
+/* The monitor's is that of all workers that belong to nobody. */
+static long workers_policy(void)
+{
+	int tid = monitor_tid();
+
+	return tid ? sys_call(SYS_sched_getscheduler, tid) : SCHED_OTHER;
+}
+
+bool ident_has_other_policy(void)
+{
+	struct coro *me = changeable();
+
+	/* relaxed: see above. */
+	if (likely(!atomic_load_explicit(&policies_differ, memory_order_relaxed)) ||
+	    (me && !me->bound))
+		return false;
+	return sys_call(SYS_sched_getscheduler, 0) != workers_policy();
+}
+
+int ident_workers_policy(int *ret_policy, struct sched_param *ret)
+{
+	int tid = monitor_tid();
+
+	*ret_policy = (int)workers_policy();
+	ret->sched_priority = 0;
+	return tid ? (int)-sys_call(SYS_sched_getparam, tid, ret) : 0;
+}
+
 HOOKED int sched_setscheduler(pid_t tid, int policy,
 			      const struct sched_param *param)
 {
-	return SET(tid, is_default(policy),
-		   REAL(sched_setscheduler)(kernel_tid, policy, param));
+	return ranked(tid, SET(tid, is_default(policy),
+			       REAL(sched_setscheduler)(kernel_tid, policy, param)));
 }
 ALIAS(__sched_setscheduler, sched_setscheduler);
 
 HOOKED int sched_setparam(pid_t tid, const struct sched_param *param)
 {
-	return SET(tid, is_default(SCHED_OTHER),
-		   REAL(sched_setparam)(kernel_tid, param));
+	return ranked(tid, SET(tid, is_default(SCHED_OTHER),
+			       REAL(sched_setparam)(kernel_tid, param)));
 }
 
 static bool same_niceness(int prio);
@@ -225,9 +281,9 @@ static bool changes_nothing(const struct sched_attr *attr)
 
 HOOKED int sched_setattr(pid_t tid, struct sched_attr *attr, unsigned flags)
 {
-	return SET(tid, changes_nothing(attr),
-		   (int)gate_return(sys_call(SYS_sched_setattr, kernel_tid, attr,
-					     flags)));
+	return ranked(tid, SET(tid, changes_nothing(attr),
+			       (int)gate_return(sys_call(SYS_sched_setattr,
+							 kernel_tid, attr, flags))));
 }
 
 HOOKED int sched_getattr(pid_t tid, struct sched_attr *ret, unsigned size,

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 struct coro;
+struct sched_param;
 
 /* Whether that system call changes the kernel thread that makes it. */
 bool ident_changes_thread(long nr);
@@ -20,6 +21,16 @@ int ident_get_owner(int fd, struct f_owner_ex *ret);
 
 /* The caller's name, which may be one that --bind leaves a kernel thread to. */
 void ident_set_name(struct coro *me, const char *name);
+
+/* c's policy may have changed: the kernel is asked for its rank among those who
+ * wait. c is bound, or a kernel thread; tid is the kernel's number, 0 the caller's. */
+void ident_rank(struct coro *c, int tid);
+
+/* Whether a kernel thread that the caller makes would inherit a policy that
+ * coroutines do not have. */
+bool ident_has_other_policy(void);
+/* What coroutines have: their workers'. */
+int ident_workers_policy(int *ret_policy, struct sched_param *ret);
 
 /* libc has these since 2.41, and the kernel's numbers are older. */
 struct sched_attr;

@@ -308,16 +308,18 @@ static void read_attr(const pthread_attr_t *attr, struct coro_attr *ret,
 		ret->stack_size = conf.stack;
 }
 
-/* Asks the kernel for something that only a kernel thread has. */
+/* Asks the kernel for something that only a kernel thread has, or is to have it as
+ * its maker has. */
 static bool wants_kernel(const pthread_attr_t *attr)
 {
 	int inherit = PTHREAD_INHERIT_SCHED, policy = SCHED_OTHER;
 
-	if (!attr)
-		return false;
-	pthread_attr_getinheritsched(attr, &inherit);
-	pthread_attr_getschedpolicy(attr, &policy);
-	return inherit == PTHREAD_EXPLICIT_SCHED && policy != SCHED_OTHER;
+	if (attr) {
+		pthread_attr_getinheritsched(attr, &inherit);
+		pthread_attr_getschedpolicy(attr, &policy);
+	}
+	return inherit == PTHREAD_EXPLICIT_SCHED ? policy != SCHED_OTHER
+						 : ident_has_other_policy();
 }
 
 static bool bound_from_birth(void *(*start)(void *))
@@ -352,8 +354,11 @@ static void *kernel_thread(void *arg)
 {
 	struct kernel_start *k = arg;
 	void *result = NULL;
+	struct coro *me;
 
-	self_or_adopt();
+	me = self_or_adopt();
+	if (me)
+		ident_rank(me, 0);
 	pthread_cleanup_push(kernel_thread_ends, k);
 	result = k->start(k->arg);
 	pthread_cleanup_pop(1);
@@ -504,12 +509,12 @@ static int join(pthread_t handle, void **result, cogo_time deadline, bool wait)
 		uint32_t life = atomic_load_explicit(&t->life, memory_order_acquire);
 
 		/* One that lives is busy, detached or not. */
-		if (!wait && life != THREAD_ENDED && life != THREAD_JOINED) {
+		if (!wait && life != THREAD_ENDED) {
 			r = EBUSY;
 			goto out;
 		}
 		if (life == THREAD_DETACHED || life == THREAD_JOINED) {
-			r = EINVAL;
+			r = life == THREAD_DETACHED ? EINVAL : ESRCH;
 			goto out;
 		}
 		nobody = NULL;
@@ -807,11 +812,8 @@ HOOKED int pthread_getschedparam(pthread_t handle, int *policy,
 		return REAL(pthread_getschedparam)(handle, policy, param);
 	if (!c)
 		return ESRCH;
-	if (!c->bound || !c->tid) {
-		*policy = SCHED_OTHER;
-		param->sched_priority = 0;
-		return 0;
-	}
+	if (!c->bound || !c->tid)
+		return ident_workers_policy(policy, param);
 	r = sys_call(SYS_sched_getscheduler, c->tid);
 	if (r < 0)
 		return (int)-r;
@@ -824,6 +826,7 @@ HOOKED int pthread_setschedparam(pthread_t handle, int policy,
 {
 	struct coro *c = thread_coro(handle);
 	struct coro *me = self();
+	long r;
 
 	if (!ours(handle))
 		return REAL(pthread_setschedparam)(handle, policy, param);
@@ -832,12 +835,14 @@ HOOKED int pthread_setschedparam(pthread_t handle, int policy,
 	if (policy == SCHED_OTHER && !c->bound)
 		return param->sched_priority == 0 ? 0 : EINVAL;
 	if (c->bound && c->tid)
-		return (int)-sys_call(SYS_sched_setscheduler, c->tid, policy,
-				      param);
-	if (c == me)
-		return (int)-apply_to_self(me, SYS_sched_setscheduler, policy,
-					   param);
-	return EPERM;
+		r = sys_call(SYS_sched_setscheduler, c->tid, policy, param);
+	else if (c == me)
+		r = apply_to_self(me, SYS_sched_setscheduler, policy, param);
+	else
+		return EPERM;
+	if (r == 0)
+		ident_rank(c, c == me ? 0 : c->tid);
+	return (int)-r;
 }
 
 HOOKED int pthread_setschedprio(pthread_t handle, int priority)

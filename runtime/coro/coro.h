@@ -114,6 +114,7 @@ struct coro {
 	bool contains;		/* its faults become panics */
 	bool trimmed;		/* unused stack given back since it last ran */
 	bool counted;		/* somebody has asked for its processor time */
+	uint8_t rank;		/* real-time priority: waits before the lower */
 	uint8_t faulted;	/* times bound for a handler of a fault */
 	uint8_t vforked;	/* children of vfork run in our memory, as us */
 	bool own_files;		/* its kernel thread's descriptors are others than

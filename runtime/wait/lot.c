@@ -60,6 +60,22 @@ static struct lot_bucket *lock_where(struct waiter *w)
 	}
 }
 
+/* Behind those of the same rank and before those of a lower one, as the kernel's
+ * own queues are. Between waiters of different keys the order means nothing. */
+static void enqueue(struct lot_bucket *b, struct waiter *w)
+{
+	struct list *behind = &b->waiters;
+
+	if (unlikely(w->coro->rank))
+		list_for_each_safe(pos, tmp, &b->waiters)
+			if (list_entry(pos, struct waiter, link)->coro->rank <
+			    w->coro->rank) {
+				behind = pos;
+				break;
+			}
+	list_add_tail(behind, &w->link);
+}
+
 int lot_park(struct lot_bucket *b, const void *key, uint32_t tag,
 	     cogo_time deadline, enum why why)
 {
@@ -68,7 +84,7 @@ int lot_park(struct lot_bucket *b, const void *key, uint32_t tag,
 	enum wait_outcome how;
 
 	w.ticket = wait_open(me);
-	list_add_tail(&b->waiters, &w.link);
+	enqueue(b, &w);
 	lot_unlock(b);
 	me->what = key;
 	how = park(me, w.ticket, why, deadline);
@@ -150,7 +166,7 @@ int lot_requeue(const void *from, const void *to, int wake, int n,
 		write_once(w->key, to);
 		if (a != b) {
 			list_del(pos);
-			list_add_tail(&b->waiters, pos);
+			enqueue(b, w);
 		}
 	}
 out:

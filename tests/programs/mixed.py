@@ -405,11 +405,9 @@ def grown(first, last):
     """What a server has more of than before, in words."""
     for name, figures in last.figures.items():
         was = first.figures[name]
-        for what in ("coroutines", "KiB"):
-            limit = was[what] or 0
-            if what == "KiB":
-                limit = limit * 1.1 + 8192
-            if (figures[what] or 0) > limit:
+        # A database's own threads come and go, and memory has its pools.
+        for what, share, some in (("coroutines", 1, 4), ("KiB", 1.1, 8192)):
+            if (figures[what] or 0) > (was[what] or 0) * share + some:
                 yield f"{name}: {was[what]} {what}, and then {figures[what]}"
         more = figures["descriptors"] - was["descriptors"]
         # A database opens its tables as they are needed.
