@@ -60,7 +60,8 @@ long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	case -EINTR:
 	case -ECANCELED:
 		/* A socket with a timeout is never restarted. */
-		return gate_interrupted(me, *deadline == COGO_FOREVER);
+		return gate_interrupted(me, *deadline == COGO_FOREVER &&
+						!op->rest);
 	case -EPERM:
 		return -EOPNOTSUPP;	/* no events: let the kernel wait */
 	default:
@@ -95,7 +96,7 @@ long io_block(struct coro *me, int fd, const struct io_op *op, const void *arg)
 		/* The kernel is asked for a timeout only where it counts: most
 		 * that come here are files, of which it has to say no. */
 	} while (r == -EINTR &&
-		 (r = gate_interrupted(me, !io_timed(fd, op))) == 0);
+		 (r = gate_interrupted(me, !io_timed(fd, op) && !op->rest)) == 0);
 	if (unlikely(r == -GATE_CANCELED) && !cancel_unwinds(me) && on_disk(fd)) {
 		me->fd = fd;
 		r = gate_uncanceled(me, op->why, c.nr, c.args);
@@ -217,16 +218,16 @@ static struct io_call block_writev(int fd, const void *arg)
 }
 
 const struct io_op io_read_op = {
-	try_readv, block_readv, POLLER_IN, WHY_READ, true, false,
+	try_readv, block_readv, POLLER_IN, WHY_READ, true, false, false,
 };
 static const struct io_op read_at_op = {
-	try_readv, block_readv, POLLER_IN, WHY_READ, true, true,
+	try_readv, block_readv, POLLER_IN, WHY_READ, true, true, false,
 };
 const struct io_op io_write_op = {
-	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, false,
+	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, false, false,
 };
 static const struct io_op write_at_op = {
-	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true,
+	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true, false,
 };
 
 int io_rest(const struct iovec *iov, size_t n, size_t done,
@@ -256,7 +257,7 @@ static COLD long read_up_to(struct coro *me, int fd, const struct iovec *iov,
 
 	while (done < mark) {
 		v.n = io_rest(iov, (size_t)n, (size_t)done, rest);
-		r = io_run(me, fd, &io_read_op, &v);
+		r = io_run_rest(me, fd, &io_read_op, &v);
 		if (r <= 0)
 			break;
 		done += r;
@@ -447,7 +448,7 @@ static long do_writev(struct coro *me, int fd, const struct iovec *iov, int n,
 	     done += (size_t)r) {
 		v = (struct io_vec){ rest, io_rest(iov, (size_t)n, done, rest),
 				  offset == -1 ? -1 : offset + (off_t)done, flags };
-		r = io_run(me, fd, &io_write_op, &v);
+		r = io_run_rest(me, fd, &io_write_op, &v);
 		if (r <= 0)
 			break;
 	}

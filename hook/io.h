@@ -32,6 +32,7 @@ struct io_op {
 	enum why why;
 	bool timeouts;		/* SO_RCVTIMEO and SO_SNDTIMEO count */
 	bool no_poll;		/* EOPNOTSUPP is an answer, or poll no judge */
+	bool rest;		/* something has moved: any handler ends it */
 };
 
 /* Reading and writing, and what they take; offset -1: where the file stands. */
@@ -120,6 +121,16 @@ static inline __attribute__((always_inline)) long
 io_run(struct coro *me, int fd, const struct io_op *op, const void *arg)
 {
 	return io_run_for(me, fd, op, arg, 0);
+}
+
+/* The same for what is left of a call that has moved something. */
+static inline long io_run_rest(struct coro *me, int fd, const struct io_op *op,
+			       const void *arg)
+{
+	struct io_op rest = *op;
+
+	rest.rest = true;
+	return io_run(me, fd, &rest, arg);
 }
 
 /* For what must not be tried without waiting, or would do something else then:

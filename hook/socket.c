@@ -45,7 +45,7 @@ static struct io_call block_recvfrom(int fd, const void *arg)
 }
 
 static const struct io_op recvfrom_op = {
-	try_recvfrom, block_recvfrom, POLLER_IN, WHY_READ, true, true,
+	try_recvfrom, block_recvfrom, POLLER_IN, WHY_READ, true, true, false,
 };
 
 static bool is_stream(int fd)
@@ -99,7 +99,7 @@ static long do_recvfrom(struct coro *me, int fd, void *buf, size_t n, int flags,
 	for (done = (size_t)r; done < least; done += (size_t)r) {
 		a.buf = (char *)buf + done;
 		a.n = n - done;
-		r = io_run(me, fd, &recvfrom_op, &a);
+		r = io_run_rest(me, fd, &recvfrom_op, &a);
 		if (r <= 0)
 			break;
 	}
@@ -132,7 +132,7 @@ static struct io_call block_sendto(int fd, const void *arg)
 }
 
 static const struct io_op sendto_op = {
-	try_sendto, block_sendto, POLLER_OUT, WHY_WRITE, true, true,
+	try_sendto, block_sendto, POLLER_OUT, WHY_WRITE, true, true, false,
 };
 
 /* A blocking send on a stream returns when all of it is queued. */
@@ -155,7 +155,7 @@ static long do_sendto(struct coro *me, int fd, const void *buf, size_t n,
 	for (done = (size_t)r; done < n && me->handled == ran; done += (size_t)r) {
 		a.buf = (const char *)buf + done;
 		a.n = n - done;
-		r = io_run(me, fd, &sendto_op, &a);
+		r = io_run_rest(me, fd, &sendto_op, &a);
 		if (r <= 0)
 			break;
 	}
@@ -240,7 +240,7 @@ static struct io_call block_recvmsg(int fd, const void *arg)
 }
 
 static const struct io_op recvmsg_op = {
-	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true, true,
+	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true, true, false,
 };
 
 /* Descriptors that came with a message are new numbers, shared with whoever
@@ -290,7 +290,7 @@ static long go_on(struct coro *me, int fd, const struct io_op *op,
 	while (got > 0 && (size_t)got < least) {
 		more.msg_iovlen = (size_t)io_rest(msg->msg_iov, msg->msg_iovlen,
 						  (size_t)got, left);
-		r = io_run(me, fd, op, &a);
+		r = io_run_rest(me, fd, op, &a);
 		if (r <= 0)
 			break;
 		got += r;
@@ -367,7 +367,7 @@ static struct io_call block_sendmsg(int fd, const void *arg)
 }
 
 static const struct io_op sendmsg_op = {
-	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true, true,
+	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true, true, false,
 };
 
 static long do_sendmsg(struct coro *me, int fd, const struct msghdr *msg,
@@ -533,7 +533,7 @@ long socket_try_accept(int fd, const void *arg)
 }
 
 static const struct io_op accept_op = {
-	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true,
+	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false,
 };
 
 HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)

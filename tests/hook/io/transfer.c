@@ -974,6 +974,89 @@ static void a_write_to_nobody_raises_sigpipe_in_the_writer(void)
 	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &old, NULL), 0);
 }
 
+/* ---- a handler in the middle of a transfer ---- */
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+#define MUCH (4 << 20)
+static char much[MUCH];
+
+static long by_write(struct caller *c)
+{
+	return write(c->fd, much, MUCH);
+}
+
+static long by_writev(struct caller *c)
+{
+	struct iovec parts[2] = {{much, 3}, {much + 3, MUCH - 3}};
+
+	return writev(c->fd, parts, 2);
+}
+
+static long by_send(struct caller *c)
+{
+	return send(c->fd, much, MUCH, 0);
+}
+
+static long by_sendmsg(struct caller *c)
+{
+	struct iovec part = {much, MUCH};
+	struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
+
+	return sendmsg(c->fd, &msg, 0);
+}
+
+static long by_recv(struct caller *c)
+{
+	return recv(c->fd, much, MUCH, MSG_WAITALL);
+}
+
+static long by_recvmsg(struct caller *c)
+{
+	struct iovec part = {much, MUCH};
+	struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1};
+
+	return recvmsg(c->fd, &msg, MSG_WAITALL);
+}
+
+/* What has gone, or come, is told, though the handler asked for a new start. */
+static void a_handler_ends_a_transfer_that_has_begun(void)
+{
+	static const struct {
+		long (*call)(struct caller *);
+		bool reads, pipe;
+	} ways[] = {
+		{by_write, false, true}, {by_write, false, false},
+		{by_writev, false, true}, {by_writev, false, false},
+		{by_send, false, false}, {by_sendmsg, false, false},
+		{by_recv, true, false}, {by_recvmsg, true, false},
+	};
+	struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+	sigaction(SIGUSR1, &act, NULL);
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct caller c = {0};
+		int fd[2];
+
+		if (!(ways[i].pipe ? EXPECT_OK(pipe(fd)) : stream_pair(fd)))
+			return;
+		if (ways[i].reads)
+			EXPECT_EQ(write(fd[1], much, 1000), 1000);
+		call_in_thread(&c, ways[i].call, fd[!ways[i].reads]);
+		EXPECT(!atomic_load(&c.ended));
+		EXPECT_EQ(pthread_kill(c.thread, SIGUSR1), 0);
+		call_ended(&c);
+		if (ways[i].reads)
+			EXPECT_EQ(c.ret, 1000);
+		else
+			EXPECT(c.ret > 0 && c.ret < MUCH);
+		close_pair(fd);
+	}
+}
+
 static const struct expect_case cases[] = {
 	CASE(data_and_end_that_come_together_are_both_seen),
 	CASE(the_end_after_many_short_reads_is_seen),
@@ -1006,6 +1089,7 @@ static const struct expect_case cases[] = {
 	CASE(a_bad_buffer_is_found_when_data_has_come),
 	CASE(calls_on_what_does_not_fit_say_so),
 	CASE(a_write_to_nobody_raises_sigpipe_in_the_writer),
+	CASE(a_handler_ends_a_transfer_that_has_begun),
 };
 
 int main(int argc, char **argv)
