@@ -505,13 +505,16 @@ sigbits signal_mask(struct coro *me)
 	return now;
 }
 
-/* The mask of me, which runs, and has or will have it in the kernel too. */
+/* The mask of me, which runs, and has or will have it in the kernel too. Without a
+ * worker it is the child's only thread: a handler has forked. */
 static void adopt_mask(struct coro *me, sigbits mask)
 {
 	struct worker *w = me->worker;
 
 	mask &= ALL_SIGNALS;
 	me->sigmask = mask;
+	if (!w)
+		return;
 	loop_mask_closes(mask & ~w->kernel_mask);
 	w->kernel_mask = mask;
 }
@@ -1228,6 +1231,15 @@ static void call_as_thread(struct coro *me, const struct signal_action *act,
 		ring(me, SIGBIT(sig));
 }
 
+/* To what is pending for me, when the kernel has restored its mask. */
+static void come_again(struct coro *me)
+{
+	if (me->worker)
+		kick_thread(me->worker->tid);
+	else
+		deliver(me);
+}
+
 /* The end of a frame on top of a coroutine's own code. */
 static void leave_frame(struct coro *me, void *uctx)
 {
@@ -1239,7 +1251,7 @@ static void leave_frame(struct coro *me, void *uctx)
 	if (deliverable(me) ||
 	    atomic_load_explicit(&me->interrupt, memory_order_relaxed)) {
 		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
-		kick_thread(me->worker->tid);
+		come_again(me);
 	}
 }
 
@@ -1514,7 +1526,7 @@ static void kicked_coroutine(struct coro *me, void *uctx)
 		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);
 		/* Not before the next door if it is libc that blocks it. */
 		if (deliverable(me) & ~blocked)
-			kick_thread(me->worker->tid);
+			come_again(me);
 	}
 	/* The kernel restarts the call that the kick interrupted, which a
 	 * handler may not want, nor who asks for a cancellation. */

@@ -94,8 +94,11 @@ void block_exit(struct coro *me)
 	struct arch_regs from = { .pc = me->asleep.pc, .sp = me->asleep.sp,
 				  .fp = me->asleep.fp };
 
-	if (me->bound)
+	if (me->bound) {
+		/* In a child that a handler has forked while it slept. */
+		CORO_AWAKE(me);
 		return;
+	}
 	/* Before anything else: handlers are put off again. */
 	CORO_AWAKE(me);
 	atomic_signal_fence(memory_order_seq_cst);

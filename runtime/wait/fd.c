@@ -79,7 +79,9 @@ int fd_wait(struct fd_wait *w, cogo_time deadline, enum why why)
 		how = park_cancel(me, pw.ticket);
 		if (how != WAIT_NONE)
 			return result(how);
-		if (no_room(r))
+		/* In a child that a handler has forked during our wait, nobody
+		 * polls. */
+		if (no_room(r) || !poller_started())
 			return wait_in_kernel(me, w, deadline, why);
 		return r > 0 ? 0 : r;
 	}
@@ -111,7 +113,7 @@ int fd_wait_many(const struct pollfd *fds, unsigned n, const uint32_t *samples,
 	uint64_t ticket;
 	int r = 0;
 
-	if (unlikely(n && me->own_files))
+	if (unlikely(n && (me->own_files || !poller_started())))
 		return -EPERM;
 	ticket = wait_open(me);
 

@@ -11,6 +11,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/file.h>
 
 #include "../../support/expect.h"
 
@@ -548,6 +549,124 @@ static void a_daemon_has_threads_after_its_parent_is_gone(void)
 	close(fd[3]);
 }
 
+/* ---- in a handler ---- */
+
+static int forked_pipe[2], locked_fd = -1;
+static atomic_int at_it;
+static volatile sig_atomic_t forks, in_child;
+
+static void fork_in_handler(int sig)
+{
+	(void)sig;
+	forks++;
+	if (fork() == 0)
+		in_child = 1;
+}
+
+static void wait_computing(void)
+{
+	atomic_store(&at_it, 1);
+	while (!forks)
+		continue;
+}
+
+static void wait_reading(void)
+{
+	char byte;
+
+	atomic_store(&at_it, 1);
+	EXPECT_EQ(read(forked_pipe[0], &byte, 1), 1);
+}
+
+static void wait_polling(void)
+{
+	struct pollfd p = {.fd = forked_pipe[0], .events = POLLIN};
+
+	atomic_store(&at_it, 1);
+	EXPECT_ERR(poll(&p, 1, -1), EINTR);
+}
+
+static void wait_in_time(void)
+{
+	struct timespec span = {.tv_nsec = 300000000};
+
+	atomic_store(&at_it, 1);
+	EXPECT_ERR(nanosleep(&span, &span), EINTR);
+	EXPECT_EQ(nanosleep(&span, NULL), 0);
+}
+
+/* In the kernel, and nowhere else. */
+static void wait_for_file(void)
+{
+	atomic_store(&at_it, 1);
+	EXPECT_EQ(flock(locked_fd, LOCK_EX), 0);
+	EXPECT_EQ(flock(locked_fd, LOCK_UN), 0);
+}
+
+static void *say_again(void *arg)
+{
+	return arg;
+}
+
+/* What is left of the program's life, in both. */
+static void *go_on_after(void *arg)
+{
+	void (*wait)(void) = *(void (**)(void))arg;
+	pthread_t t;
+
+	wait();
+	if (!in_child)
+		return arg;
+	usleep(1000);
+	if (pthread_create(&t, NULL, say_again, arg) || finish(t) != arg)
+		_exit(3);
+	_exit(7);
+}
+
+static void a_handler_may_fork_wherever_it_runs(void)
+{
+	static void (*ways[])(void) = {
+		wait_computing, wait_reading, wait_polling,
+		wait_in_time, wait_for_file,
+	};
+	const size_t n = sizeof(ways) / sizeof(ways[0]);
+	struct sigaction act = {.sa_handler = fork_in_handler,
+				.sa_flags = SA_RESTART};
+	char path[64];
+	int holder;
+
+	snprintf(path, sizeof(path), "/tmp/fork.%d", (int)getpid());
+	EXPECT_OK(holder = open(path, O_RDWR | O_CREAT, 0600));
+	EXPECT_OK(locked_fd = open(path, O_RDWR));
+	unlink(path);
+	EXPECT_OK(pipe(forked_pipe));
+	sigaction(SIGUSR1, &act, NULL);
+	for (size_t i = 0; i < 3 * n; i++) {
+		void (**way)(void) = &ways[i % n];
+		pthread_t t;
+		int status;
+
+		forks = 0;
+		atomic_store(&at_it, 0);
+		EXPECT_EQ(flock(holder, LOCK_EX), 0);
+		t = start(go_on_after, way);
+		WAIT_UNTIL(atomic_load(&at_it));
+		if (*way != wait_computing)
+			settle();
+		EXPECT_EQ(pthread_kill(t, SIGUSR1), 0);
+		WAIT_UNTIL(forks == 1);
+		EXPECT_EQ(flock(holder, LOCK_UN), 0);
+		if (*way == wait_reading)
+			EXPECT_EQ(write(forked_pipe[1], "22", 2), 2);
+		EXPECT(finish(t) == way);
+		EXPECT_OK(wait(&status));
+		EXPECT(WIFEXITED(status));
+		EXPECT_EQ(WEXITSTATUS(status), 7);
+	}
+	close(holder);
+	close(locked_fd);
+}
+
 static const struct expect_case cases[] = {
 	CASE(parent_and_child_both_go_on),
 	CASE_IN_MAIN(parent_and_child_both_go_on),
@@ -560,6 +679,7 @@ static const struct expect_case cases[] = {
 	CASE(a_child_can_print_where_another_thread_held_the_lock),
 	CASE(a_childs_descriptors_are_its_own),
 	CASE(a_daemon_has_threads_after_its_parent_is_gone),
+	CASE(a_handler_may_fork_wherever_it_runs),
 };
 
 int main(int argc, char **argv)
