@@ -82,7 +82,8 @@ async def client(port, number, gate, meet, rounds):
 async def ask(port, line):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(line + b"\n")
-    answer = await reader.read(100) if line != b"quit" else await until_gone(reader)
+    # It may come in pieces.
+    answer = await (until_gone(reader) if line == b"quit" else reader.readline())
     writer.close()
     return answer
 
