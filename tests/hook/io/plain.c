@@ -530,7 +530,9 @@ static void who_waits_in_a_stream_costs_no_kernel_thread(void)
 	WAIT_UNTIL(atomic_load(&listening) == TALKERS);
 	for (int round = 0; round < 4; round++) {
 		settle();
-		if (getenv("COGO_RUN"))
+		/* libc knows the holder of a stream's lock by its storage: who
+		 * borrows that keeps its kernel thread. */
+		if (getenv("COGO_RUN") && !SHARES_STORAGE)
 			EXPECT(kernel_threads() < TALKERS / 4);
 		for (int i = 0; i < TALKERS; i++)
 			bad += dprintf(fds[i], "number %d\n", i * round) < 0;
