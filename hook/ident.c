@@ -223,12 +223,11 @@ static int ranked(pid_t tid, int r)
 	return r;
 }
 
-/* The monitor's is that of all workers that belong to nobody. */
+/* The monitor's is that of all workers that belong to nobody. Before it has begun, 0,
+ * it is the caller's, who has just made them or runs on one. */
 static long workers_policy(void)
 {
-	int tid = monitor_tid();
-
-	return tid ? sys_call(SYS_sched_getscheduler, tid) : SCHED_OTHER;
+	return sys_call(SYS_sched_getscheduler, monitor_tid());
 }
 
 bool ident_has_other_policy(void)
@@ -244,11 +243,8 @@ bool ident_has_other_policy(void)
 
 int ident_workers_policy(int *ret_policy, struct sched_param *ret)
 {
-	int tid = monitor_tid();
-
 	*ret_policy = (int)workers_policy();
-	ret->sched_priority = 0;
-	return tid ? (int)-sys_call(SYS_sched_getparam, tid, ret) : 0;
+	return (int)-sys_call(SYS_sched_getparam, monitor_tid(), ret);
 }
 
 HOOKED int sched_setscheduler(pid_t tid, int policy,
