@@ -641,7 +641,6 @@ bool ident_changes_thread(long nr)
 	case SYS_seccomp:
 	case SYS_ioprio_set:
 	case SYS_set_mempolicy:
-	case SYS_sched_setattr:
 	case SYS_set_robust_list:
 	case SYS_perf_event_open:
 	/* Rings know who they are for, and who has asked. */

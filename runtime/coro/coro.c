@@ -258,6 +258,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	write_once(c->since, 0);
 	write_once(c->trimmed, false);
 	c->altstack.size = 0;
+	c->rank = 0;
 	c->faulted = 0;
 	c->vforked = 0;
 	c->own_files = false;
@@ -347,6 +348,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 							memory_order_relaxed));
 	write_once(c->kind, kind);
 	c->altstack.size = 0;
+	c->rank = 0;
 	c->faulted = 0;
 	write_once(c->counted, false);
 	c->why = WHY_NOTHING;

@@ -143,9 +143,40 @@ static void a_token_goes_to_the_first_in_rank(void)
 	those_in_front_are_served_first(t);
 }
 
+static void *take_rank(void *arg)
+{
+	return take_policy(SCHED_FIFO, 9) ? arg : NULL;
+}
+
+/* Who comes after it, in its place perhaps, stands behind who was there. */
+static void a_rank_ends_with_its_thread(void)
+{
+	pthread_t first, second;
+	bool may;
+
+	served = 0;
+	atomic_store(&begun, 0);
+	pthread_mutex_lock(&mutex);
+	first = start(wait_for_mutex, (void *)1);
+	WAIT_UNTIL(atomic_load(&begun) == 1);
+	settle();
+	may = finish(start(take_rank, &served)) == &served;
+	second = start(wait_for_mutex, (void *)2);
+	WAIT_UNTIL(atomic_load(&begun) == 2);
+	settle();
+	pthread_mutex_unlock(&mutex);
+	finish(first);
+	finish(second);
+	if (!may)
+		SKIP("no real-time policy may be had here");
+	EXPECT_EQ(order[0], 1);
+	EXPECT_EQ(order[1], 2);
+}
+
 static const struct expect_case cases[] = {
 	CASE(a_policy_is_inherited_from_who_has_one),
 	CASE(a_mutex_goes_to_the_first_in_rank),
 	CASE(a_token_goes_to_the_first_in_rank),
+	CASE(a_rank_ends_with_its_thread),
 };
 EXPECT_MAIN(cases)
