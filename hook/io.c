@@ -286,19 +286,6 @@ static NOINLINE long in_memory(struct coro *me, int fd, const struct io_op *op,
 			c.args[4], c.args[5]);
 }
 
-/* Somebody else gets the worker's place. */
-static long by_disk(struct coro *me, int fd, const struct io_op *op,
-		    const struct io_vec *v)
-{
-	long r;
-
-	door_enter(me);
-	cancel_point(me);
-	r = io_block(me, fd, op, v);
-	door_leave(me);
-	return r;
-}
-
 /* A file on a disk. Whoever asks the kernel not to wait gets what the page cache
  * has, and a short read where that ends; but a thread that reads a file gets all it
  * asked for, up to the end, and programs count on it. */
@@ -371,7 +358,7 @@ static long read_on(struct coro *me, int fd, const struct io_vec *v)
 		at = sys_call(SYS_lseek, fd, 0, SEEK_CUR);
 		if (at < 0 || !cached(fd, at, total(v->iov, v->n))) {
 			note(false);
-			return by_disk(me, fd, &io_read_op, v);
+			return io_sleep(me, fd, &io_read_op, v);
 		}
 	}
 	begun = sys_now();
@@ -392,7 +379,7 @@ static NOINLINE long write_file(struct coro *me, int fd, const struct io_vec *v)
 {
 	fdtab_look_for_memory(fd, POLLER_OUT);
 	return fdtab_to_memory(fd) ? in_memory(me, fd, &io_write_op, v)
-				   : by_disk(me, fd, &io_write_op, v);
+				   : io_sleep(me, fd, &io_write_op, v);
 }
 
 static long do_readv(struct coro *me, int fd, const struct iovec *iov, int n,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* log.c - the system's log, which is slow: here it also tells standard error,
  * and that is a pipe which nobody reads for a while. */
-#include <dirent.h>
 #include <stdarg.h>
 #include <syslog.h>
 
@@ -84,17 +83,6 @@ static void say(int way, int number)
 		by_list(true, "number %d: %m", number);
 		break;
 	}
-}
-
-static int kernel_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	int n = -2;
-
-	while (d && readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 #define SPEAKERS 200

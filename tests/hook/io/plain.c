@@ -3,13 +3,13 @@
  * fortified: who waits in one costs no kernel thread, what is in the buffer is not
  * waited for, and how a wait ends is told as by the kernel. */
 #undef _FORTIFY_SOURCE
-#include <dirent.h>
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/time.h>
 
 #include "io.h"
+#include "lines.h"
 
 /* By name: no header has it any more. */
 static char *plain_gets(char *to)
@@ -313,8 +313,6 @@ static void a_question_is_seen_before_its_answer_is_waited_for(void)
 
 /* ---- printing ---- */
 
-#define LINES 300
-#define LINE "line %05d of a text that is long enough\n"
 #define WAYS 12
 
 static int print(FILE *f, int fd, const char *format, ...)
@@ -378,23 +376,6 @@ static long print_lines(struct caller *c)
 	for (int i = 0; i < LINES; i++)
 		n += print_line(c->with, c->fd, c->size, i);
 	return n;
-}
-
-/* All of them, and nothing after them. */
-static void *read_lines(void *arg)
-{
-	int fd = *(int *)arg, bad = 0;
-	char want[64], seen[64];
-
-	for (int i = 0; i < LINES; i++) {
-		int n = snprintf(want, sizeof(want), LINE, i);
-
-		memset(seen, 0, sizeof(seen));
-		if (!read_all(fd, seen, (size_t)n))
-			return NULL;
-		bad += strcmp(seen, want) != 0;
-	}
-	return read(fd, seen, 1) == 0 && !bad ? arg : NULL;
 }
 
 /* With a buffer, with lines that go out one by one, and with none. */
@@ -480,17 +461,6 @@ static void who_prints_where_nobody_reads_is_told(void)
 }
 
 /* ---- many ---- */
-
-static int kernel_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	int n = -2;
-
-	while (d && readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 #define TALKERS 300
 

@@ -5,7 +5,6 @@
  * Readers wait for what is not in the buffer and for nothing else; printers wait
  * for room, and what they print is whole and says the same however it got out;
  * those who wait for a stream that somebody else waits in cost little. */
-#include <dirent.h>
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <wchar.h>
 
 #include "io.h"
+#include "lines.h"
 
 /* No header declares them but for those who ask for fortification. */
 size_t __fread_chk(void *, size_t, size_t, size_t, FILE *);
@@ -207,8 +207,6 @@ static int wide_to_stdout(const wchar_t *format, ...)
 	return n;
 }
 
-#define LINES 300
-#define LINE "line %05d of a text that is long enough\n"
 
 static long print_lines(struct caller *c)
 {
@@ -251,23 +249,6 @@ static long print_lines(struct caller *c)
 			break;
 		}
 	return n;
-}
-
-/* All of them, and nothing after them. */
-static void *read_lines(void *arg)
-{
-	int fd = *(int *)arg, bad = 0;
-	char want[64], seen[64];
-
-	for (int i = 0; i < LINES; i++) {
-		int n = snprintf(want, sizeof(want), LINE, i);
-
-		memset(seen, 0, sizeof(seen));
-		if (!read_all(fd, seen, (size_t)n))
-			return NULL;
-		bad += strcmp(seen, want) != 0;
-	}
-	return read(fd, seen, 1) == 0 && !bad ? arg : NULL;
 }
 
 static void a_printer_waits_for_room(void)
@@ -360,17 +341,6 @@ static void a_stream_of_wide_characters_takes_no_bytes(void)
 }
 
 /* ---- many at one stream ---- */
-
-static int kernel_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	int n = -2;
-
-	while (d && readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 #define PRINTERS 200
 static FILE *shared;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* c11.c - threads as the C standard has them. */
-#include <dirent.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <threads.h>
@@ -63,17 +62,6 @@ static int wait_at_gate(void *arg)
 	mtx_lock(&gate);
 	mtx_unlock(&gate);
 	return (int)(intptr_t)arg;
-}
-
-static int kernel_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	int n = -2;
-
-	while (d && readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void many_that_wait_are_many_threads(void)
