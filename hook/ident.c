@@ -223,8 +223,8 @@ static int ranked(pid_t tid, int r)
 	return r;
 }
 
-/* The monitor's is that of all workers that belong to nobody. Before it has begun, 0,
- * it is the caller's, who has just made them or runs on one. */
+/* The monitor's is that of all workers that belong to nobody. Without a monitor, 0,
+ * it is the caller's, who is about to make them or runs on one. */
 static long workers_policy(void)
 {
 	return sys_call(SYS_sched_getscheduler, monitor_tid());

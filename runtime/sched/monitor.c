@@ -17,6 +17,7 @@
 #include "sched/ready.h"
 #include "sched/worker.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,8 +30,10 @@ static struct {
 	_Atomic uint32_t asleep;	/* for good, until activity */
 	_Atomic uint32_t wanted;	/* workers */
 	bool limit_said;
-	_Atomic int tid;
+	_Atomic uint32_t tid;		/* or BEGINNING, a futex then; 0: none */
 } monitor;
+
+#define BEGINNING	UINT32_MAX
 
 _Atomic uint32_t monitor_news;
 
@@ -62,7 +65,18 @@ bool monitor_asleep(void)
 
 int monitor_tid(void)
 {
-	return atomic_load_explicit(&monitor.tid, memory_order_relaxed);
+	uint32_t tid;
+
+	while ((tid = atomic_load_explicit(&monitor.tid, memory_order_relaxed)) ==
+	       BEGINNING)
+		sys_futex_wait(&monitor.tid, BEGINNING, COGO_FOREVER);
+	return (int)tid;
+}
+
+static void begun_as(uint32_t tid)
+{
+	atomic_store_explicit(&monitor.tid, tid, memory_order_relaxed);
+	sys_futex_wake(&monitor.tid, INT_MAX);
 }
 
 static void make_wanted(void)
@@ -212,7 +226,7 @@ static void *monitor_main(void *arg UNUSED)
 	cogo_time now, walked = 0, walk;
 	uint32_t seen;
 
-	atomic_store_explicit(&monitor.tid, sys_gettid(), memory_order_relaxed);
+	begun_as((uint32_t)sys_gettid());
 	while (!sched_stopping()) {
 		seen = atomic_load_explicit(&monitor.word, memory_order_acquire);
 		now = sys_now();
@@ -260,12 +274,19 @@ void monitor_poke(void)
 
 int monitor_start(void)
 {
-	return worker_start_surely(monitor_main, NULL);
+	int r;
+
+	atomic_store_explicit(&monitor.tid, BEGINNING, memory_order_relaxed);
+	r = worker_start_surely(monitor_main, NULL);
+	if (r)
+		begun_as(0);
+	return r;
 }
 
 void monitor_fork_child(void)
 {
 	atomic_store_explicit(&monitor.wanted, 0, memory_order_relaxed);
 	atomic_store_explicit(&monitor.asleep, 0, memory_order_relaxed);
+	atomic_store_explicit(&monitor.tid, 0, memory_order_relaxed);
 	monitor.limit_said = false;
 }

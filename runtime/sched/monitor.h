@@ -29,6 +29,8 @@ void monitor_fork_child(void);
  * gone to sleep for good, and whether it is asleep still. */
 extern _Atomic uint32_t monitor_news;
 bool monitor_asleep(void);
+
+/* Its kernel thread; waits while that is on its way. 0: there is none. */
 int monitor_tid(void);
 
 /* How many workers may be made in all; the limit is said once when reached. */

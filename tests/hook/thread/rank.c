@@ -3,6 +3,7 @@
  * those who wait the first in rank is served first. */
 #include "../../support/expect.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -54,6 +55,32 @@ static void a_policy_is_inherited_from_who_has_one(void)
 	if (finish(start(inherit, &once)) != &once)
 		SKIP("no real-time policy may be had here");
 	EXPECT_EQ((long)finish(start(own_policy, NULL)), SCHED_OTHER * 1000);
+}
+
+static void inherit_first(void *arg)
+{
+	int quiet = open("/dev/null", O_WRONLY);
+
+	(void)arg;
+	if (EXPECT_OK(quiet) && EXPECT_OK(dup2(quiet, 1)))
+		EXPECT_OK(execl("/proc/self/exe", "rank",
+				"a_policy_is_inherited_from_who_has_one", NULL));
+}
+
+/* In a program that has just begun, on one processor, nobody who was made before
+ * has begun yet. */
+static void a_policy_is_inherited_though_all_have_just_been_made(void)
+{
+	cpu_set_t one;
+	int here = sched_getcpu();
+
+	if (!EXPECT(here >= 0))
+		return;
+	CPU_ZERO(&one);
+	CPU_SET(here, &one);
+	EXPECT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+	for (int i = 0; i < 10; i++)
+		expect_child(inherit_first, NULL);
 }
 
 #define RANKS 4
@@ -175,6 +202,7 @@ static void a_rank_ends_with_its_thread(void)
 
 static const struct expect_case cases[] = {
 	CASE(a_policy_is_inherited_from_who_has_one),
+	CASE(a_policy_is_inherited_though_all_have_just_been_made),
 	CASE(a_mutex_goes_to_the_first_in_rank),
 	CASE(a_token_goes_to_the_first_in_rank),
 	CASE(a_rank_ends_with_its_thread),
