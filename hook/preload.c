@@ -102,6 +102,7 @@ static struct boot_real lent = {
 
 __attribute__((constructor)) static void come_to_life(void)
 {
+	real_load();
 	lent.clone = REAL(clone);
 	lent.thread_exit = REAL(pthread_exit);
 	lent.abort = REAL(abort);

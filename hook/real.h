@@ -22,6 +22,9 @@ enum real_name {
 	REAL_COUNT,
 };
 
+/* Once, while the process has one thread. Before, names are looked up as well. */
+void real_load(void);
+
 extern _Atomic(void *) real_table[REAL_COUNT];
 COLD void *real_find(enum real_name name);
 

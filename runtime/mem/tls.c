@@ -299,7 +299,9 @@ void tls_init(bool force_shared)
 	tls.private = !tls.why;
 	find_member("_thread_db_pthread_cancelhandling", &tls.cancel);
 	*(void **)&tls.exceptions = dlsym(RTLD_DEFAULT, "__cxa_get_globals");
-	dlerror();	/* not the program's */
+	/* Not the program's: once tells of it, and twice lets it go. */
+	dlerror();
+	dlerror();
 	if (tls.private) {
 		tls.why = "";
 		dl_iterate_phdr(find_libc, (void *)tls.ctype_init);

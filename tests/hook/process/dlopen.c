@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* dlopen.c - libraries that come and go while threads are there. */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <link.h>
+#include <mqueue.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/inotify.h>
 
 #include "../../support/expect.h"
 
@@ -266,6 +270,25 @@ static void the_last_error_is_the_threads_own(void)
 	EXPECT(dlerror() != NULL);
 }
 
+/* For the first time here: what they need they look up. */
+static void an_error_waits_while_other_functions_are_called(void)
+{
+	pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+	const char *said;
+	sem_t sem;
+
+	EXPECT(dlopen("libnonesuch.so", RTLD_NOW) == NULL);
+	EXPECT_EQ(sem_init(&sem, 1, 1), 0);
+	EXPECT_EQ(sem_trywait(&sem), 0);
+	EXPECT_EQ(pthread_rwlock_tryrdlock(&lock), 0);
+	EXPECT_EQ(pthread_rwlock_unlock(&lock), 0);
+	EXPECT(mq_open("/no-such-queue", O_RDONLY) == (mqd_t)-1);
+	EXPECT(inotify_init1(77) == -1);
+	said = dlerror();
+	EXPECT(said && strstr(said, "libnonesuch.so"));
+	EXPECT(dlerror() == NULL);
+}
+
 static void *open_and_close(void *arg)
 {
 	for (int i = 0; i < 20; i++) {
@@ -324,6 +347,7 @@ static const struct expect_case cases[] = {
 	CASE(a_library_opened_again_begins_again_in_every_thread),
 	CASE(a_library_is_sought_where_its_opener_says),
 	CASE_IN_MAIN(a_library_is_sought_where_its_opener_says),
+	CASE(an_error_waits_while_other_functions_are_called),
 	CASE(the_last_error_is_the_threads_own),
 	CASE(many_threads_open_and_close_at_once),
 	CASE(what_is_loaded_can_be_asked),
