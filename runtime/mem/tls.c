@@ -13,6 +13,11 @@
  * A finished coroutine's block is used again. All of it is laid out anew
  * except libc's own thread-local variables, among which is malloc's cache:
  * dropping it would leak it, and libc's way of freeing it cannot be called.
+ * Libc would lay it out by way of malloc, and look at every library. As long as
+ * none but those of the beginning have variables, we write the first values of
+ * theirs, where they have been all the time. What there may be of one that has
+ * come and gone, libc clears when the next one takes its place, as in any thread
+ * that lives on.
  *
  * Our blocks stand on libc's own list of threads (the one of threads on stacks
  * that libc did not make), from the day they are laid out and for ever. So when
@@ -92,6 +97,30 @@ static struct {
 	void **(*exceptions)(void);
 } tls = { .why = "not initialised" };
 
+/* The libraries of the beginning that have variables: where those are from the
+ * thread pointer, and their first values. */
+#define MODULES	32
+struct module {
+	long offset;
+	const void *values;
+	size_t given, size;	/* the rest is zero */
+};
+static struct {
+	struct module module[MODULES];
+	uint32_t n;
+	bool known;		/* all of them */
+	/* The loader's own place on its list of libraries, if that was the last
+	 * one at the beginning: what comes later comes behind it. */
+	const struct link_map *last;
+	uint64_t unseen;	/* loaded, but not shown to us */
+
+	/* libc does not free its lock for the list in the child of a fork: none of
+	 * us has it then. Guards what follows. */
+	struct lock lock;
+	uint64_t loads;		/* how many had been loaded, ever, at the last look */
+	bool alone;		/* whether no others had variables then */
+} fresh;
+
 /* libc's list_t. */
 struct node {
 	struct node *next, *prev;
@@ -136,6 +165,122 @@ static int find_libc(struct dl_phdr_info *info, size_t size UNUSED, void *inside
 		tls.libc_size = tls_phdr->p_memsz;
 	}
 	return 1;
+}
+
+static bool variables_of(const struct dl_phdr_info *info, struct module *ret)
+{
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+
+		if (ph->p_type != PT_TLS || ph->p_memsz == 0)
+			continue;
+		ret->values = (const void *)(info->dlpi_addr + ph->p_vaddr);
+		ret->given = ph->p_filesz;
+		ret->size = ph->p_memsz;
+		return true;
+	}
+	return false;
+}
+
+/* dl_iterate_phdr's view of the beginning. */
+static int learn_module(struct dl_phdr_info *info, size_t size UNUSED,
+			void *arg UNUSED)
+{
+	struct module m;
+
+	if (!variables_of(info, &m))
+		return 0;
+	m.offset = (char *)info->dlpi_tls_data - (char *)arch_tp_get();
+	/* Others than in the block itself are not there from the beginning. */
+	if (!info->dlpi_tls_data || fresh.n == MODULES ||
+	    m.offset + (long)m.size > (long)(ARCH_TLS_BELOW_TP ? 0 : tls.above) ||
+	    m.offset < (ARCH_TLS_BELOW_TP ? (long)(tls.above - tls.size) : 0)) {
+		fresh.known = false;
+		return 1;
+	}
+	fresh.module[fresh.n++] = m;
+	return 0;
+}
+
+static int count_loads(struct dl_phdr_info *info, size_t size UNUSED, void *arg)
+{
+	*(uint64_t *)arg = info->dlpi_adds;
+	return 1;
+}
+
+struct census {
+	uint64_t unseen;	/* in namespaces of their own (dlmopen) */
+	uint32_t strangers;	/* with variables, and not from the beginning */
+	uint32_t seen;
+};
+
+static int count_strangers(struct dl_phdr_info *info, size_t size UNUSED,
+			   void *arg)
+{
+	struct census *c = arg;
+	struct module m;
+	uint32_t i = 0;
+
+	c->unseen = info->dlpi_adds - info->dlpi_subs - ++c->seen;
+	if (!variables_of(info, &m))
+		return 0;
+	while (i < fresh.n && fresh.module[i].values != m.values)
+		i++;
+	c->strangers += i == fresh.n;
+	return 0;
+}
+
+/* None has been loaded since the beginning, nor into a namespace of its own, of
+ * which the version of what debuggers look at tells. What matters is what a coroutine
+ * before this one can have used, so whoever has handed us its block has let us see
+ * that much. */
+static bool none_came(void)
+{
+	return fresh.last && !read_once(fresh.last->l_next) &&
+	       read_once(_r_debug.r_version) == 1;
+}
+
+/* Whether none have variables but those of the beginning. */
+static bool no_strangers(void)
+{
+	struct census c = { 0 };
+	uint64_t loads = 0;
+	bool alone;
+
+	if (!fresh.known)
+		return false;
+	if (likely(none_came()))
+		return true;
+	lock(&fresh.lock);
+	dl_iterate_phdr(count_loads, &loads);
+	if (fresh.loads != loads) {
+		/* One that comes meanwhile may be among them, and is looked for
+		 * again the next time. */
+		dl_iterate_phdr(count_strangers, &c);
+		fresh.loads = loads;
+		fresh.alone = !c.strangers && c.unseen == fresh.unseen;
+	}
+	alone = fresh.alone;
+	unlock(&fresh.lock);
+	return alone;
+}
+
+static void learn_modules(void)
+{
+	const struct link_map *map = NULL;
+	struct census c = { 0 };
+	Dl_info info;
+
+	fresh.known = true;
+	dl_iterate_phdr(learn_module, NULL);
+	dl_iterate_phdr(count_strangers, &c);
+	fresh.unseen = c.unseen;
+	/* Some function of the loader's. Namespaces are told of since libc 2.35,
+	 * which came with this other one. */
+	if (dlsym(RTLD_DEFAULT, "_dl_find_object") &&
+	    dladdr1((void *)tls.allocate, &info, (void **)&map, RTLD_DL_LINKMAP) &&
+	    map && !map->l_next)
+		fresh.last = map;
 }
 
 static const char *look_up(void)
@@ -305,6 +450,7 @@ void tls_init(bool force_shared)
 	if (tls.private) {
 		tls.why = "";
 		dl_iterate_phdr(find_libc, (void *)tls.ctype_init);
+		learn_modules();
 		join_list();
 	}
 }
@@ -364,12 +510,41 @@ static void clear_thread(uintptr_t tp)
 	memset(thread_of(tp) + after, 0, tls.thread_size - after);
 }
 
+#define MOST_KEPT 512
+
+static bool keeps_libcs(void)
+{
+	return tls.libc_size && tls.libc_size <= MOST_KEPT;
+}
+
+static void renew_by_hand(uintptr_t tp)
+{
+	void *dtv = arch_tcb_dtv((void *)tp);
+
+	for (uint32_t i = 0; i < fresh.n; i++) {
+		const struct module *m = &fresh.module[i];
+		char *at = (char *)tp + m->offset;
+
+		if (m->offset == tls.libc_offset && keeps_libcs())
+			continue;
+		memcpy(at, m->values, m->given);
+		memset(at + m->given, 0, m->size - m->given);
+	}
+	clear_thread(tp);
+	arch_tcb_set_dtv((void *)tp, dtv);
+	init_thread(tp);
+}
+
 bool tls_renew(uintptr_t tp)
 {
-	char keep[512];
+	char keep[MOST_KEPT];
 	char *libc_vars = (char *)tp + tls.libc_offset;
-	bool kept = tls.libc_size && tls.libc_size <= sizeof(keep);
+	bool kept = keeps_libcs();
 
+	if (likely(no_strangers() && arch_tcb_dtv((void *)tp))) {
+		renew_by_hand(tp);
+		return true;
+	}
 	if (kept)
 		memcpy(keep, libc_vars, tls.libc_size);
 	/* None is left when the last time there was no memory for it. */
@@ -579,12 +754,14 @@ void **tls_exceptions(void)
 
 void tls_fork_lock(void)
 {
+	lock(&fresh.lock);
 	lock(&stretch.lock);
 }
 
 void tls_fork_unlock(void)
 {
 	unlock(&stretch.lock);
+	unlock(&fresh.lock);
 }
 
 void tls_fork_child(uintptr_t tp, uintptr_t worker_tp, bool libc_forked)

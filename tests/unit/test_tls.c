@@ -126,6 +126,8 @@ Test(tls, a_block_that_could_not_be_renewed_can_be_later)
 
 	prepare();
 	b = make(STACK);
+	/* Since it may have variables in the block, libc has to renew it. */
+	check(dlopen(TLS_LIB, RTLD_NOW));
 	dry = true;
 	check(!tls_renew(b.tp));
 	check(!tls_renew(b.tp));
@@ -311,6 +313,63 @@ Test(tls, a_library_loaded_later_finds_its_first_values_in_every_block)
 	run_in(&b[0], look_at_lib, &first);
 	check(tls_renew(b[1].tp));
 	run_in(&b[1], look_at_lib, &first);
+}
+
+static void use_lazy_lib(void *arg)
+{
+	long first = 4321;
+	bool stays = *(bool *)arg;
+	void *lib;
+
+	tls_enter();
+	lib = dlopen(TLS_LAZY_LIB, RTLD_NOW);
+	check(lib);
+	*(void **)&lib_number = dlsym(lib, "lib_number");
+	*(void **)&lib_text = dlsym(lib, "lib_text");
+	look_at_lib(&first);
+	if (!stays)
+		dlclose(lib);
+}
+
+Test(tls, a_renewed_block_has_nothing_of_a_library_that_came_later)
+{
+	struct block b;
+	bool stays;
+
+	prepare();
+	b = make(STACK);
+	for (int i = 0; i < 20; i++) {
+		stays = i % 10 > 6;
+		run_in(&b, use_lazy_lib, &stays);
+		check(tls_renew(b.tp));
+		run_in(&b, look_new, &b);
+		check(tls_renew(b.tp));
+	}
+}
+
+static void use_lib_apart(void *lib)
+{
+	long first = 4321;
+
+	tls_enter();
+	*(void **)&lib_number = dlsym(lib, "lib_number");
+	*(void **)&lib_text = dlsym(lib, "lib_text");
+	look_at_lib(&first);
+}
+
+Test(tls, a_renewed_block_has_the_first_values_of_a_library_that_stands_apart)
+{
+	struct block b;
+	void *lib;
+
+	prepare();
+	b = make(STACK);
+	lib = dlmopen(LM_ID_NEWLM, TLS_LAZY_LIB, RTLD_NOW);
+	check(lib);
+	for (int i = 0; i < 3; i++) {
+		run_in(&b, use_lib_apart, lib);
+		check(tls_renew(b.tp));
+	}
 }
 
 static void load_on_a_block(void *arg)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* A library that is loaded while blocks exist: its variables are found without
- * asking, at a fixed distance from the thread pointer. */
+ * asking, at a fixed distance from the thread pointer. Or, with another FIXED, where
+ * libc has put them for each thread that asked. */
+#ifndef FIXED
 #define FIXED __attribute__((tls_model("initial-exec")))
+#endif
 #pragma GCC visibility push(default)
 
 static __thread long number FIXED = 4321;
