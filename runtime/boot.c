@@ -25,11 +25,17 @@
 #include "sched/worker.h"
 #include "wait/lot.h"
 #include <errno.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static _Atomic bool loaded, running;
 static struct lock start_lock;
 static int owner;	/* the process that runs; under start_lock */
+
+/* A page that the kernel empties in the child of a fork, whoever forked and how: it
+ * is asked in each call that makes a coroutine, instead of the kernel. Not 0: this
+ * is the process that runs. NULL: the kernel has no such pages. */
+static _Atomic uint32_t *mark;
 
 /* A kernel thread of the runtime's on its way to its entry. */
 struct departure {
@@ -157,6 +163,32 @@ static uint32_t count_workers(void)
 	return n == 0 ? 1 : n > CONF_MAX_WORKERS ? CONF_MAX_WORKERS : n;
 }
 
+static void leave_mark(void)
+{
+	if (!mark) {
+		mark = sys_map(PAGE_SIZE);
+		if (mark && sys_call(SYS_madvise, mark, PAGE_SIZE,
+				     MADV_WIPEONFORK)) {
+			sys_call(SYS_munmap, mark, PAGE_SIZE);
+			mark = NULL;
+		}
+	}
+	owner = sys_getpid();
+	if (mark)
+		atomic_store_explicit(mark, 1, memory_order_relaxed);
+}
+
+/* A child of vfork has our memory, and is not us. */
+static bool is_owner(void)
+{
+	struct coro *me = self();
+
+	if (unlikely(me && me->vforked))
+		return false;
+	return mark ? atomic_load_explicit(mark, memory_order_relaxed)
+		    : sys_getpid() == owner;
+}
+
 static int start(void)
 {
 	int r;
@@ -220,7 +252,7 @@ int boot_start(void)
 	int r = 0;
 
 	if (likely(atomic_load_explicit(&running, memory_order_acquire))) {
-		if (likely(sys_getpid() == owner))
+		if (likely(is_owner()))
 			return 0;
 		r = come_to();
 		if (r)
@@ -229,7 +261,7 @@ int boot_start(void)
 	boot_load();
 	lock(&start_lock);
 	if (!atomic_load_explicit(&running, memory_order_relaxed)) {
-		owner = sys_getpid();
+		leave_mark();
 		r = start();
 		if (r == 0)
 			atomic_store_explicit(&running, true,
