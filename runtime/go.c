@@ -55,8 +55,6 @@ SANITIZE_ENDS void go_exit(void)
 {
 	struct coro *me = self();
 
-	if (me->tp)
-		tls_free_specific(me->tp);
 	door_enter(me);
 	/* Alone on its kernel thread since a fork: that is the process's first,
 	 * whose end would leave a zombie of it. Others go on. */

@@ -41,7 +41,8 @@ void go_set_name(struct coro *me, const char *name);
 /* Nothing of the program's will run on the caller any more but destructors: these
  * run, and whoever waits for its end as a handle of the native API learns that it
  * has come. Outside the runtime. u: its outermost base, which has been ended; what
- * a panic has left with it is taken, and a destructor's panic becomes its own. */
+ * a panic has left with it is taken, and a destructor's panic becomes its own. The
+ * caller is in the runtime afterwards, and if it is a coroutine stays there. */
 struct unwind;
 void go_ended(struct coro *me, struct unwind *u);
 

@@ -167,10 +167,11 @@ void kernel_thread_end(struct coro *me)
 {
 	struct robust_list_head *h;
 	struct robust_list *entry, *next;
-	uint32_t tid = (uint32_t)sys_gettid();
+	uint32_t tid;
 
 	if (me->kind != CORO_KIND_CORO || !mine.binds)
 		return;
+	tid = (uint32_t)sys_gettid();
 	/* With shared storage the list is the worker's, which has run nobody
 	 * else since the first of these locks was taken. */
 	if (head.known && mine.held) {

@@ -96,12 +96,12 @@ static _Noreturn void last_is_out(void)
 	exit(0);
 }
 
-static void one_less(void)
+/* True: the caller was the last, and the process ends. */
+static bool one_less(void)
 {
 	/* acq_rel: whoever is last exits having seen the others' work. */
-	if (atomic_fetch_sub_explicit(&others, 1, memory_order_acq_rel) == 1 &&
-	    atomic_load_explicit(&main_left, memory_order_acquire))
-		last_is_out();
+	return atomic_fetch_sub_explicit(&others, 1, memory_order_acq_rel) == 1 &&
+	       atomic_load_explicit(&main_left, memory_order_acquire);
 }
 
 /* The kernel thread itself stays: our workers live on its process, and should
@@ -111,9 +111,9 @@ void thread_first_exits(int status)
 	struct coro *me = self_or_adopt();
 
 	atomic_store_explicit(&first_status, status & 0xff, memory_order_release);
-	if (atomic_exchange_explicit(&main_left, true, memory_order_seq_cst))
-		one_less();
-	else if (atomic_load_explicit(&others, memory_order_seq_cst) == 0)
+	if (atomic_exchange_explicit(&main_left, true, memory_order_seq_cst)
+		    ? one_less()
+		    : atomic_load_explicit(&others, memory_order_seq_cst) == 0)
 		last_is_out();
 	signal_set_mask(me, ~(sigbits)0);
 	for (;;)
@@ -247,10 +247,12 @@ static void end(struct thread *t, struct unwind *u)
 	struct coro *me = t->coro;
 
 	go_ended(me, u);
-	door_enter(me);
 	publish_end(t);
-	door_leave(me);
-	one_less();
+	/* Not out of the runtime any more, unless to end the process. */
+	if (one_less()) {
+		door_leave(me);
+		last_is_out();
+	}
 }
 
 /* The beginning */
@@ -347,7 +349,8 @@ static void kernel_thread_ends(void *arg)
 	struct kernel_start *k = arg;
 
 	free(k);
-	one_less();
+	if (one_less())
+		last_is_out();
 }
 
 static void *kernel_thread(void *arg)

@@ -1723,10 +1723,19 @@ void signal_poke(void)
 
 void signal_end(struct coro *me)
 {
+	sigbits closed = ~me->sigmask;
 	bool process;
 	siginfo_t info;
 	int sig;
 
+	if (me->kind == CORO_KIND_CORO && me->worker) {
+		/* Not the kernel's too: what the worker's mask still lets in is
+		 * put off for me, who is in the runtime, or is somebody else's. */
+		me->sigmask = ALL_SIGNALS;
+		tell_router(closed);	/* fences: G1, as in signal_set_mask */
+	} else {
+		signal_set_mask(me, ~(sigbits)0);
+	}
 	/* What was sent to it alone ends with it. */
 	while ((sig = take(me, ~(sigbits)0, &info, &process)))
 		if (process && add_pending(NULL, sig, &info, true) != REFUSED)

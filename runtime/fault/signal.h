@@ -94,8 +94,9 @@ int signal_deliver(struct coro *me, bool *ret_restart);
  * undone. Before the jump; outside the runtime. */
 void signal_jumped(struct coro *me);
 
-/* The coroutine that calls has blocked everything and will end: what was sent to
- * it alone goes with it, what it had of the process's to somebody else. */
+/* The caller will end: everything is blocked from here on, what was sent to it alone
+ * goes with it, what it had of the process's to somebody else. Inside the runtime,
+ * which a coroutine does not leave any more. */
 void signal_end(struct coro *me);
 /* Main ends, and the process does not: nothing goes to it any more. */
 void signal_main_left(void);

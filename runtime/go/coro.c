@@ -105,9 +105,10 @@ void go_ended(struct coro *me, struct unwind *u)
 	destroy_all(me, u);
 	trace = go_write_trace(u->trace);
 	free(u->trace);
+	if (me->tp)
+		tls_free_specific(me->tp);
 	/* From here on nothing of the program's runs on this coroutine. */
 	door_enter(me);
-	signal_set_mask(me, ~(sigbits)0);
 	signal_end(me);
 	n = me->user;
 	if (n) {
@@ -120,7 +121,6 @@ void go_ended(struct coro *me, struct unwind *u)
 		free(u->message);
 		free(trace);
 	}
-	door_leave(me);
 }
 
 void go_thread_ends(struct coro *me)
@@ -143,7 +143,6 @@ void go_thread_ended(struct coro *me, bool stays)
 		door_leave(me);
 		return;
 	}
-	signal_set_mask(me, ~(sigbits)0);
 	signal_end(me);
 	coro_put_thread(me);
 }
@@ -152,7 +151,6 @@ void go_thread_ended(struct coro *me, bool stays)
  * that it has made go on, as threads would. */
 static void end_process(struct coro *me)
 {
-	door_enter(me);
 	while (coro_live())
 		park_until(me, WHY_NOTHING, sys_now() + LAST_LOOK);
 	door_leave(me);
