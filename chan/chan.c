@@ -282,18 +282,6 @@ int chan_take(struct cogo_chan *ch, void *ret_item, struct coro **ret_woken)
 	return take(ch, ret_item, ret_woken);
 }
 
-bool chan_may_give(const struct cogo_chan *ch)
-{
-	return ch->closed || ch->kind != CHAN_PLAIN ||
-	       waitq_any(&ch->receivers) || ch->put - ch->got != ch->cap;
-}
-
-bool chan_may_take(struct cogo_chan *ch)
-{
-	return ch->closed || ch->put != ch->got || waitq_any(&ch->senders) ||
-	       time_over(ch->when);
-}
-
 int chan_close(struct cogo_chan *ch, struct coro_list *woken)
 {
 	struct waiter_node *n;

@@ -52,11 +52,6 @@ static inline void chan_lock(struct cogo_chan *ch)
 int chan_give(struct cogo_chan *ch, const void *item, struct coro **ret_woken);
 int chan_take(struct cogo_chan *ch, void *ret_item, struct coro **ret_woken);
 
-/* Whether a try may succeed. Where all who wait at the other end have been claimed
- * for something else it does not, and then they are off the queue. */
-bool chan_may_give(const struct cogo_chan *ch);
-bool chan_may_take(struct cogo_chan *ch);
-
 /* 0, or -EPIPE. */
 int chan_close(struct cogo_chan *ch, struct coro_list *woken);
 
@@ -73,6 +68,20 @@ static inline bool time_over(cogo_time moment)
 static inline cogo_time sooner(cogo_time a, cogo_time b)
 {
 	return a < b ? a : b;
+}
+
+/* Whether a try may succeed, under the lock. Where all who wait at the other end have
+ * been claimed for something else it does not, and then they are off the queue. */
+static inline bool chan_may_give(const struct cogo_chan *ch)
+{
+	return ch->closed || ch->kind != CHAN_PLAIN ||
+	       waitq_any(&ch->receivers) || ch->put - ch->got != ch->cap;
+}
+
+static inline bool chan_may_take(const struct cogo_chan *ch)
+{
+	return ch->closed || ch->put != ch->got || waitq_any(&ch->senders) ||
+	       time_over(ch->when);
 }
 
 #endif

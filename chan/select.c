@@ -54,7 +54,8 @@
  * room, or was not started. */
 #define LOOK_AGAIN (10 * COGO_MS)
 
-/* Of one case, while its select lasts. */
+/* Of one case, while its select lasts. A channel's has nothing but its node, which
+ * is filled in when all channels are joined. */
 struct part {
 	union {
 		struct waiter_node node;
@@ -71,6 +72,7 @@ struct select {
 	size_t n;
 	uint64_t ticket;
 	size_t nchans, nfds;
+	bool others;		/* than channels, among the cases */
 	/* n of each. */
 	struct part *parts;
 	struct cogo_chan **chans;	/* distinct, by address */
@@ -113,17 +115,35 @@ static void sort(struct cogo_chan **at, size_t n)
 		}
 }
 
+static size_t make_distinct(struct cogo_chan **at, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (!i || at[i] != at[i - 1])
+			at[kept++] = at[i];
+	return kept;
+}
+
 static void find_chans(struct select *s)
 {
-	size_t n = 0, kept = 0;
+	uintptr_t last = 0;
+	bool ordered = true;
+	size_t n = 0;
 
-	for_each_case(s, i, is_chan)
-		s->chans[n++] = s->cases[i].chan;
-	sort(s->chans, n);
-	for (size_t i = 0; i < n; i++)
-		if (!i || s->chans[i] != s->chans[i - 1])
-			s->chans[kept++] = s->chans[i];
-	s->nchans = kept;
+	for_each_case(s, i, is_chan) {
+		struct cogo_chan *ch = s->cases[i].chan;
+
+		ordered &= (uintptr_t)ch > last;
+		last = (uintptr_t)ch;
+		s->chans[n++] = ch;
+	}
+	s->others = n < s->n;
+	if (!ordered) {
+		sort(s->chans, n);
+		n = make_distinct(s->chans, n);
+	}
+	s->nchans = n;
 }
 
 static void lock_all(struct select *s)
@@ -150,9 +170,18 @@ static int dir_of(const struct cogo_case *c)
 	return c->kind == COGO_CASE_READABLE ? POLLER_IN : POLLER_OUT;
 }
 
-static void find_fds(struct select *s)
+static void find_others(struct select *s)
 {
 	s->nfds = 0;
+	if (!s->others)
+		return;
+	for (size_t i = 0; i < s->n; i++) {
+		struct part *p = &s->parts[i];
+
+		p->joined = p->always = false;
+		p->sample[POLLER_IN] = p->sample[POLLER_OUT] = 0;
+		p->node.fired = false;
+	}
 	for_each_case(s, i, is_fd)
 		s->fds[s->nfds++] = (struct pollfd){
 			.fd = s->cases[i].fd, .events = events_of(&s->cases[i]),
@@ -294,7 +323,6 @@ static cogo_time join_chans(struct select *s, cogo_time deadline)
 			waitq_add(&c->chan->receivers, n);
 			deadline = sooner(deadline, c->chan->when);
 		}
-		s->parts[i].joined = true;
 	}
 	return deadline;
 }
@@ -348,6 +376,8 @@ static bool join_fd(struct select *s, size_t i, cogo_time *until)
 /* Without locks, the wait being open (S5). */
 static bool join_others(struct select *s, cogo_time *until)
 {
+	if (!s->others)
+		return true;
 	for_each_case(s, i, is_end)
 		if (!join_end(s, i))
 			return false;
@@ -357,27 +387,39 @@ static bool join_others(struct select *s, cogo_time *until)
 	return true;
 }
 
+static void leave_other(struct select *s, size_t i)
+{
+	struct cogo_case *c = &s->cases[i];
+	struct part *p = &s->parts[i];
+
+	if (!p->joined)
+		return;
+	p->joined = false;
+	if (is_fd(c)) {
+		poller_del(&p->pw);
+		/* Closed under us: the next look finds out. */
+		poller_release(&p->pw, p->pw.asked);
+	} else if (!p->node.fired) {
+		lock(&c->coro->lock);
+		waitq_del(&p->node);
+		unlock(&c->coro->lock);
+	}
+}
+
 /* The wait is over: nobody shall find us anywhere. What fired was taken off by its
  * claimer, and its channel may be gone if it stands in no other case. */
 static void leave_all(struct select *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
-		struct cogo_case *c = &s->cases[i];
-		struct part *p = &s->parts[i];
+		struct waiter_node *n = &s->parts[i].node;
 
-		if (!p->joined)
-			continue;
-		p->joined = false;
-		if (is_fd(c)) {
-			poller_del(&p->pw);
-			/* Closed under us: the next look finds out. */
-			poller_release(&p->pw, p->pw.asked);
-		} else if (!p->node.fired) {
-			struct lock *l = is_end(c) ? &c->coro->lock :
-						     &c->chan->lock;
+		if (unlikely(!is_chan(&s->cases[i]))) {
+			leave_other(s, i);
+		} else if (!n->fired) {
+			struct lock *l = &s->cases[i].chan->lock;
 
 			lock(l);
-			waitq_del(&p->node);
+			waitq_del(n);
 			unlock(l);
 		}
 	}
@@ -432,7 +474,7 @@ static long run(struct select *s, cogo_time deadline)
 	long r;
 
 	find_chans(s);
-	find_fds(s);
+	find_others(s);
 	do {
 		if (s->nfds)
 			ask_kernel(s, !time_over(deadline));
@@ -471,11 +513,6 @@ int cogo_select(struct cogo_case *cases, size_t n, cogo_time deadline)
 		s.parts = mem;
 		s.chans = (struct cogo_chan **)(s.parts + n);
 		s.fds = (struct pollfd *)(s.chans + n);
-	}
-	for (size_t i = 0; i < n; i++) {
-		s.parts[i].joined = s.parts[i].always = false;
-		s.parts[i].sample[POLLER_IN] = s.parts[i].sample[POLLER_OUT] = 0;
-		s.parts[i].node.fired = false;
 	}
 	s.me = cancel_in(&r);
 	if (r == 0)
