@@ -277,7 +277,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->stack_low = attr->stack_low;
 	c->stack.asked = attr->stack_size;
 	memset(c->name, 0, sizeof(c->name));
-	if (attr->name)
+	if (attr->name && *attr->name)
 		strncpy(c->name, attr->name, sizeof(c->name) - 1);
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
 	if (c->tp) {

@@ -103,8 +103,11 @@ void go_ended(struct coro *me, struct unwind *u)
 	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
 				 memory_order_relaxed);
 	destroy_all(me, u);
-	trace = go_write_trace(u->trace);
-	free(u->trace);
+	trace = NULL;
+	if (unlikely(u->trace)) {
+		trace = go_write_trace(u->trace);
+		free(u->trace);
+	}
 	if (me->tp)
 		tls_free_specific(me->tp);
 	/* From here on nothing of the program's runs on this coroutine. */

@@ -24,6 +24,7 @@
 #include "arch/ucontext.h"
 #include "base/lock.h"
 #include "base/sys.h"
+#include "mem/tls.h"
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -180,6 +181,9 @@ void backtrace_open(void)
 		   FIND(get_accessors, unw_get_accessors) &&
 		   FIND(local, unw_local_addr_space);
 #undef FIND
+	/* It keeps one thing by thread: what it remembers of code it has seen. */
+	if (lib.open)
+		tls_harmless((const void *)lib.step);
 }
 
 /* At the first walk and not before: it opens two descriptors. Under

@@ -119,6 +119,7 @@ static struct {
 	struct lock lock;
 	uint64_t loads;		/* how many had been loaded, ever, at the last look */
 	bool alone;		/* whether no others had variables then */
+	const void *harmless;	/* inside one whose variables may stay as they are */
 } fresh;
 
 /* libc's list_t. */
@@ -142,29 +143,16 @@ static bool find_member(const char *name, struct db_member *ret)
 	return true;
 }
 
-/* dl_iterate_phdr's view of libc: where its variables are on this thread. */
-static int find_libc(struct dl_phdr_info *info, size_t size UNUSED, void *inside)
+static bool is_inside(const struct dl_phdr_info *info, const void *at)
 {
-	const ElfW(Phdr) *tls_phdr = NULL;
-	bool here = false;
-
-	for (int i = 0; i < info->dlpi_phnum; i++) {
+	for (int i = 0; at && i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 		uintptr_t start = info->dlpi_addr + ph->p_vaddr;
 
-		if (ph->p_type == PT_TLS)
-			tls_phdr = ph;
-		if (ph->p_type == PT_LOAD && (uintptr_t)inside - start < ph->p_memsz)
-			here = true;
+		if (ph->p_type == PT_LOAD && (uintptr_t)at - start < ph->p_memsz)
+			return true;
 	}
-	if (!here)
-		return 0;
-	if (tls_phdr && info->dlpi_tls_data) {
-		tls.libc_offset = (char *)info->dlpi_tls_data -
-				  (char *)arch_tp_get();
-		tls.libc_size = tls_phdr->p_memsz;
-	}
-	return 1;
+	return false;
 }
 
 static bool variables_of(const struct dl_phdr_info *info, struct module *ret)
@@ -180,6 +168,21 @@ static bool variables_of(const struct dl_phdr_info *info, struct module *ret)
 		return true;
 	}
 	return false;
+}
+
+/* dl_iterate_phdr's view of libc: where its variables are on this thread. */
+static int find_libc(struct dl_phdr_info *info, size_t size UNUSED, void *inside)
+{
+	struct module m;
+
+	if (!is_inside(info, inside))
+		return 0;
+	if (variables_of(info, &m) && info->dlpi_tls_data) {
+		tls.libc_offset = (char *)info->dlpi_tls_data -
+				  (char *)arch_tp_get();
+		tls.libc_size = m.size;
+	}
+	return 1;
 }
 
 /* dl_iterate_phdr's view of the beginning. */
@@ -222,7 +225,7 @@ static int count_strangers(struct dl_phdr_info *info, size_t size UNUSED,
 	uint32_t i = 0;
 
 	c->unseen = info->dlpi_adds - info->dlpi_subs - ++c->seen;
-	if (!variables_of(info, &m))
+	if (!variables_of(info, &m) || is_inside(info, fresh.harmless))
 		return 0;
 	while (i < fresh.n && fresh.module[i].values != m.values)
 		i++;
@@ -263,6 +266,14 @@ static bool no_strangers(void)
 	alone = fresh.alone;
 	unlock(&fresh.lock);
 	return alone;
+}
+
+void tls_harmless(const void *inside)
+{
+	lock(&fresh.lock);
+	fresh.harmless = inside;
+	fresh.loads = 0;
+	unlock(&fresh.lock);
 }
 
 static void learn_modules(void)
@@ -640,6 +651,8 @@ void tls_free_specific(uintptr_t tp)
 
 	/* The first block is part of the descriptor. */
 	for (uint32_t i = 1; i < n; i++) {
+		if (likely(!level1[i]))
+			continue;
 		free(level1[i]);
 		level1[i] = NULL;
 	}

@@ -30,6 +30,10 @@ uintptr_t tls_make(void *top);
  * stays. As tls_make; the block is no longer in use. */
 bool tls_renew(uintptr_t tp);
 
+/* The library that this address is inside of leaves nothing in its variables that
+ * another coroutine may not find there: one such library. */
+void tls_harmless(const void *inside);
+
 /* What libc has allocated for the block goes; the block itself stays, for libc has
  * it on its list, and for tls_renew. Nobody uses it. */
 void tls_rest(uintptr_t tp);
