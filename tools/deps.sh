@@ -53,12 +53,26 @@ lib:sqlite3|libsqlite3-dev|sqlite-devel|sqlite
 lib:hiredis|libhiredis-dev|hiredis-devel|hiredis
 lib:libcurl|libcurl4-openssl-dev|libcurl-devel|curl
 lib:openssl|libssl-dev|openssl-devel|openssl
+lib:liburing|liburing-dev|liburing-devel|liburing
+cmd:go|golang-go|golang|go
+header:boost/fiber/all.hpp|libboost-fiber-dev libboost-context-dev|boost-devel|boost
+header:pth.h|libpth-dev|pth-devel|pth (AUR)
+cmd:cargo|cargo rustc|cargo|rust
+file:/usr/share/doc/librust-tokio-dev/copyright|librust-tokio-dev librust-libc-dev|rust-tokio-devel|tokio (from crates.io)
+file:/usr/share/doc/librust-async-channel-dev/copyright|librust-async-channel-dev|rust-async-channel-devel|async-channel (from crates.io)
+file:/usr/share/doc/librust-futures-util-dev/copyright|librust-futures-util-dev|rust-futures-util-devel|futures-util (from crates.io)
+cmd:pigz|pigz|pigz|pigz
+cmd:xz|xz-utils|xz|xz
+cmd:sysbench|sysbench|sysbench|sysbench
+cmd:gnuplot|gnuplot-nox|gnuplot|gnuplot
 '
 
 is_there() {
 	case $1 in
 	cmd:*) command -v "${1#cmd:}" >/dev/null 2>&1 ;;
 	lib:*) pkg-config --exists "${1#lib:}" 2>/dev/null ;;
+	header:*.hpp) printf '#include <%s>\n' "${1#header:}" |
+		"${CXX:-g++}" -E -x c++ - >/dev/null 2>&1 ;;
 	header:*) printf '#include <%s>\n' "${1#header:}" |
 		"${CC:-gcc}" -E -x c - >/dev/null 2>&1 ;;
 	file:*) [ -e "${1#file:}" ] ;;
