@@ -7,7 +7,8 @@
  *	| guard | frames ...  <- start | TLS block | stagger |
  *
  * A finished coroutine's shell goes to a list of its stack's pool, and the
- * next of that size takes it with the pages it touched still warm. The tops
+ * next of that size takes it with the pages it touched still warm: to the list of
+ * the worker it ended on, and some at a time to that of all. The tops
  * are staggered by the stack's index, or the first frames of 100,000 stacks
  * would all fall on the same sets of the cache.
  *
@@ -35,14 +36,19 @@
 static struct slab coros = SLAB_INIT(struct coro, next);
 static struct lock shells_lock;
 static struct {
-	struct stack_pool *pool;
+	const struct stack_pool *pool;
 	bool shared;	/* without a TLS block */
 	struct coro *free;
-} shells[64];
+} shells[64];	/* under shells_lock */
 
-static _Atomic uint64_t ids, made;
-static _Atomic uint32_t live, peak;
-static _Atomic uint32_t tids;
+static _Atomic uint64_t ids;
+static _Atomic uint32_t peak;
+/* Those that no worker's stock counts; and all stocks. */
+static _Atomic uint64_t made, ended;
+static struct coro_stock *stocks;	/* under shells_lock */
+
+#define IDS_AT_ONCE	64
+#define SHELLS_AT_ONCE	32	/* and twice as many at most */
 
 /* In the child of a fork: whoever was made before, but one, lives in the
  * parent only. Their objects are left as they are, since to write to each
@@ -111,53 +117,274 @@ bool coro_any_shares;
 void coro_init(void)
 {
 	coro_any_shares = !tls_private();
-	tids = CORO_FIRST_TID;
 }
 
-static int new_tid(void)
+/* The id again, but for the range that libc's lock words have room for: two have the
+ * same only when 10^9 were made in between. */
+static int tid_of(uint64_t id)
 {
-	uint32_t t = atomic_fetch_add_explicit(&tids, 1, memory_order_relaxed);
-
-	if (t >= LAST_TID)	/* 10^9 coroutines later: begin again */
-		atomic_store_explicit(&tids, CORO_FIRST_TID, memory_order_relaxed);
-	return (int)t;
+	return CORO_FIRST_TID +
+	       (int)((id - 1) % (uint64_t)(LAST_TID - CORO_FIRST_TID));
 }
 
-static struct coro *pop_shell(struct stack_pool *pool, bool shared)
+/* ---- numbers, and how many there are ---- */
+
+struct coro_stock *coro_own_stock(void)
 {
-	struct coro *c = NULL;
+	const struct coro *me = self();
+
+	if (!me || !me->in_runtime || (me->bound && me->kind != CORO_KIND_ROOT))
+		return NULL;
+	return me->stock;
+}
+
+static uint64_t new_id(struct coro_stock *stock)
+{
+	if (!stock)
+		return 1 + atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed);
+	if (unlikely(!stock->ids)) {
+		stock->id = 1 + atomic_fetch_add_explicit(&ids, IDS_AT_ONCE,
+							  memory_order_relaxed);
+		stock->ids = IDS_AT_ONCE;
+	}
+	stock->ids--;
+	return stock->id++;
+}
+
+/* One more; own is read by others, and written by its worker alone. */
+static void count(_Atomic uint64_t *own, _Atomic uint64_t *of_all)
+{
+	if (own)
+		/* release: pairs with the acquires in coro_live. */
+		atomic_store_explicit(own, 1 + atomic_load_explicit(
+					       own, memory_order_relaxed),
+				      memory_order_release);
+	else
+		atomic_fetch_add_explicit(of_all, 1, memory_order_release);
+}
+
+uint64_t coro_made(void)
+{
+	uint64_t n = atomic_load_explicit(&made, memory_order_acquire);
 
 	lock(&shells_lock);
-	for (size_t i = 0; i < ARRAY_SIZE(shells) && shells[i].pool; i++) {
-		if (shells[i].pool != pool || shells[i].shared != shared)
-			continue;
-		c = shells[i].free;
-		if (c)
-			shells[i].free = c->next;
-		break;
+	for (struct coro_stock *s = stocks; s; s = s->next)
+		n += atomic_load_explicit(&s->made, memory_order_acquire);
+	unlock(&shells_lock);
+	return n;
+}
+
+/* Those that have ended first: who was made meanwhile is counted, and nobody is
+ * left out who lived when that was done. */
+uint32_t coro_live(void)
+{
+	uint64_t n = atomic_load_explicit(&ended, memory_order_acquire);
+
+	lock(&shells_lock);
+	for (struct coro_stock *s = stocks; s; s = s->next)
+		n += atomic_load_explicit(&s->ended, memory_order_acquire);
+	unlock(&shells_lock);
+	return (uint32_t)(coro_made() - n);
+}
+
+uint32_t coro_peak(void)
+{
+	return atomic_load_explicit(&peak, memory_order_relaxed);
+}
+
+static void look_at_peak(void)
+{
+	uint32_t n = coro_live();
+	uint32_t most = atomic_load_explicit(&peak, memory_order_relaxed);
+
+	while (n > most &&
+	       !atomic_compare_exchange_weak_explicit(&peak, &most, n,
+						      memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
+/* ---- shells ---- */
+
+/* Under shells_lock. Where those of a kind are, or NULL if there is no room for
+ * one more kind. */
+static struct coro **shells_of(const struct stack_pool *pool, bool shared)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
+		if (!shells[i].pool) {
+			shells[i].pool = pool;
+			shells[i].shared = shared;
+		}
+		if (shells[i].pool == pool && shells[i].shared == shared)
+			return &shells[i].free;
 	}
+	return NULL;
+}
+
+static struct coro *pop(struct coro **at)
+{
+	struct coro *c = *at;
+
+	if (c)
+		*at = c->next;
+	return c;
+}
+
+static void push(struct coro **at, struct coro *c)
+{
+	c->next = *at;
+	*at = c;
+}
+
+static struct coro *pop_shell(const struct stack_pool *pool, bool shared)
+{
+	struct coro **at, *c = NULL;
+
+	lock(&shells_lock);
+	at = shells_of(pool, shared);
+	if (at)
+		c = pop(at);
 	unlock(&shells_lock);
 	return c;
 }
 
 static bool push_shell(struct coro *c)
 {
-	bool kept = false;
+	struct coro **at;
 
 	lock(&shells_lock);
-	for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
-		if (shells[i].pool && (shells[i].pool != c->stack.pool ||
-				       shells[i].shared != !c->tp))
-			continue;
-		shells[i].pool = c->stack.pool;
-		shells[i].shared = !c->tp;
-		c->next = shells[i].free;
-		shells[i].free = c;
-		kept = true;
-		break;
+	at = shells_of(c->stack.pool, !c->tp);
+	if (at)
+		push(at, c);
+	unlock(&shells_lock);
+	return at != NULL;
+}
+
+/* ---- a worker's own ---- */
+
+/* Leaves so many of them. Where there is no room for them as a kind they are left,
+ * too. */
+static void give_back(struct coro_shells *s, uint32_t leave)
+{
+	struct coro **at;
+
+	lock(&shells_lock);
+	at = shells_of(s->pool, s->shared);
+	for (; at && s->n > leave; s->n--)
+		push(at, pop(&s->free));
+	unlock(&shells_lock);
+}
+
+static void fetch(struct coro_shells *s)
+{
+	struct coro **at, *c;
+
+	lock(&shells_lock);
+	at = shells_of(s->pool, s->shared);
+	while (at && s->n < SHELLS_AT_ONCE && (c = pop(at))) {
+		push(&s->free, c);
+		s->n++;
 	}
 	unlock(&shells_lock);
-	return kept;
+}
+
+static bool is_kind(const struct coro_shells *s, size_t size, size_t guard,
+		    bool shared)
+{
+	return s->pool && s->size == size && s->guard == guard &&
+	       s->shared == shared;
+}
+
+/* Makes room for another kind. False: there is none among all, and some are left. */
+static bool empty_second(struct coro_stock *stock)
+{
+	struct coro_shells *s = &stock->shells[1];
+
+	if (s->pool)
+		give_back(s, 0);
+	return s->n == 0;
+}
+
+/* The stock's place for shells of that kind: the first from now on. NULL: it has
+ * none for them. */
+static NOINLINE struct coro_shells *own_other(struct coro_stock *stock, size_t size,
+					      size_t guard, bool shared)
+{
+	struct coro_shells *s = stock->shells, other;
+
+	if (is_kind(&s[1], size, guard, shared)) {
+		other = s[1];
+	} else {
+		other = (struct coro_shells){
+			.pool = stack_pool_for(size, guard),
+			.size = size, .guard = guard, .shared = shared,
+		};
+		if (!other.pool || !empty_second(stock))
+			return NULL;
+	}
+	s[1] = s[0];
+	s[0] = other;
+	return s;
+}
+
+static struct coro_shells *own_shells(struct coro_stock *stock, size_t size,
+				      size_t guard, bool shared)
+{
+	if (likely(is_kind(&stock->shells[0], size, guard, shared)))
+		return &stock->shells[0];
+	return own_other(stock, size, guard, shared);
+}
+
+static void list(struct coro_stock *stock)
+{
+	lock(&shells_lock);
+	stock->next = stocks;
+	stocks = stock;
+	stock->listed = true;
+	unlock(&shells_lock);
+}
+
+static struct coro *pop_own(struct coro_shells *s)
+{
+	if (s->free)
+		s->n--;
+	return pop(&s->free);
+}
+
+static bool push_own(struct coro_stock *stock, struct coro *c)
+{
+	struct coro_shells *s = stock->shells;
+
+	if (s->pool != c->stack.pool || s->shared != !c->tp)
+		s++;
+	if (s->pool != c->stack.pool || s->shared != !c->tp)
+		return false;
+	push(&s->free, c);
+	if (unlikely(++s->n > 2 * SHELLS_AT_ONCE))
+		give_back(s, SHELLS_AT_ONCE);
+	return true;
+}
+
+void coro_stock_end(struct coro_stock *stock)
+{
+	struct coro_stock **at;
+
+	slab_stock_end(&stock->handles);
+	for (int i = 0; i < 2; i++)
+		if (stock->shells[i].pool)
+			give_back(&stock->shells[i], 0);
+	if (!stock->listed)
+		return;
+	lock(&shells_lock);
+	for (at = &stocks; *at && *at != stock; at = &(*at)->next)
+		;
+	if (*at)
+		*at = stock->next;
+	/* What it has counted all others count from now on. */
+	atomic_fetch_add_explicit(&made, stock->made, memory_order_relaxed);
+	atomic_fetch_add_explicit(&ended, stock->ended, memory_order_relaxed);
+	unlock(&shells_lock);
+	memset(stock, 0, sizeof(*stock));
 }
 
 /* Bytes above the first frame. */
@@ -201,19 +428,6 @@ put_coro:
 	return r;
 }
 
-static void count_live(int by)
-{
-	uint32_t n = atomic_fetch_add_explicit(&live, (uint32_t)by,
-					       memory_order_relaxed) + (uint32_t)by;
-	uint32_t most = atomic_load_explicit(&peak, memory_order_relaxed);
-
-	while (by > 0 && n > most &&
-	       !atomic_compare_exchange_weak_explicit(&peak, &most, n,
-						      memory_order_relaxed,
-						      memory_order_relaxed))
-		;
-}
-
 int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	     struct coro **ret_coro)
 {
@@ -223,13 +437,31 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	 * TLS block alone. */
 	size_t size = attr->stack_low ? extra : attr->stack_size + extra;
 	size_t guard = attr->stack_low ? 0 : attr->guard_size;
-	struct stack_pool *pool = stack_pool_for(size, guard);
-	struct coro *c = pool ? pop_shell(pool, shared) : NULL;
+	struct coro_stock *stock = coro_own_stock();
+	struct coro_shells *own = NULL;
+	const struct stack_pool *pool;
+	struct coro *c = NULL;
+	bool at_hand = false;
 	void *start;
 	int r;
 
 	if (unlikely(shared && !coro_any_shares))
 		write_once(coro_any_shares, true);
+	if (stock) {
+		if (unlikely(!stock->listed))
+			list(stock);
+		own = own_shells(stock, size, guard, shared);
+	}
+	if (own) {
+		at_hand = own->free;
+		if (!at_hand)
+			fetch(own);
+		c = pop_own(own);
+	} else {
+		pool = stack_pool_for(size, guard);
+		if (pool)
+			c = pop_shell(pool, shared);
+	}
 	if (c) {
 		if (c->tp && !tls_renew(c->tp)) {
 			push_shell(c);
@@ -242,6 +474,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	}
 	write_once(c->bound, 0);
 	c->worker = NULL;
+	c->stock = NULL;
 	c->in_runtime = 1;	/* until its entry has begun */
 	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
@@ -249,8 +482,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
-	write_once(c->id, 1 + atomic_fetch_add_explicit(&ids, 1,
-							memory_order_relaxed));
+	write_once(c->id, new_id(stock));
 	write_once(c->kind, CORO_KIND_CORO);
 	c->why = WHY_NOTHING;
 	c->what = NULL;
@@ -265,7 +497,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	write_once(c->counted, false);
 	c->cpu.used = c->cpu.since = 0;
 	c->tid = 0;
-	c->vtid = new_tid();
+	c->vtid = tid_of(c->id);
 	c->thread = NULL;
 	c->user = NULL;
 	c->unwind = NULL;
@@ -292,8 +524,9 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 						   : c->stack.low + c->stack.guard,
 		     start);
 	c->sp = arch_context_make(start, first, c);
-	atomic_fetch_add_explicit(&made, 1, memory_order_relaxed);
-	count_live(+1);
+	count(stock ? &stock->made : NULL, &made);
+	if (!at_hand)
+		look_at_peak();
 	atomic_store_explicit(&c->state, CORO_NEW, memory_order_release);
 	*ret_coro = c;
 	return 0;
@@ -301,9 +534,13 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 
 void coro_put(struct coro *c)
 {
-	count_live(-1);
+	struct coro_stock *stock = coro_own_stock();
+
 	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
-	if (!push_shell(c))
+	if (stock && unlikely(!stock->listed))
+		list(stock);
+	count(stock ? &stock->ended : NULL, &ended);
+	if ((!stock || !push_own(stock, c)) && !push_shell(c))
 		slab_put(&coros, c);
 }
 
@@ -335,6 +572,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	sanitize_adopt(&c->sanitize);
 	c->tp = arch_tp_get();
 	c->worker = NULL;
+	c->stock = NULL;
 	write_once(c->bound, 1);
 	c->in_runtime = 0;
 	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
@@ -344,8 +582,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
-	write_once(c->id, 1 + atomic_fetch_add_explicit(&ids, 1,
-							memory_order_relaxed));
+	write_once(c->id, new_id(NULL));
 	write_once(c->kind, kind);
 	c->altstack.size = 0;
 	c->rank = 0;
@@ -427,21 +664,6 @@ struct coro_registry coro_registry(void)
 	return (struct coro_registry){ &coros, &left_behind, &survivor };
 }
 
-uint64_t coro_made(void)
-{
-	return atomic_load_explicit(&made, memory_order_relaxed);
-}
-
-uint32_t coro_live(void)
-{
-	return atomic_load_explicit(&live, memory_order_relaxed);
-}
-
-uint32_t coro_peak(void)
-{
-	return atomic_load_explicit(&peak, memory_order_relaxed);
-}
-
 const char *why_text(enum why why)
 {
 	static const char *const text[WHY_COUNT] = {
@@ -502,9 +724,11 @@ void coro_fork_child(struct coro *me, uintptr_t worker_tp, bool libc_forked)
 {
 	left_behind = atomic_load_explicit(&ids, memory_order_relaxed);
 	survivor = me;
+	/* What the parent's workers have at hand is theirs. */
+	stocks = NULL;
 	atomic_store_explicit(&made, 0, memory_order_relaxed);
+	atomic_store_explicit(&ended, 0, memory_order_relaxed);
 	atomic_store_explicit(&peak, 0, memory_order_relaxed);
-	atomic_store_explicit(&live, 0, memory_order_relaxed);
 	/* A kernel thread that was adopted has no stack of ours, and its block
 	 * is libc's. */
 	tls_fork_child(me && me->stack.low ? me->tp : 0, worker_tp, libc_forked);
@@ -515,6 +739,7 @@ void coro_fork_child(struct coro *me, uintptr_t worker_tp, bool libc_forked)
 	me->kind = CORO_KIND_THREAD;
 	me->bound++;
 	me->worker = NULL;
+	me->stock = NULL;
 	me->tid = me->vtid = sys_gettid();
 	/* With shared storage a kernel thread has libc's block, and where in it
 	 * the tid is was never asked. */

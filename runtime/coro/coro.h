@@ -30,6 +30,7 @@
 #include "base/compiler.h"
 #include "base/list.h"
 #include "base/sanitize.h"
+#include "mem/slab.h"
 #include "mem/stack.h"
 #include "mem/tls.h"
 #include <stdatomic.h>
@@ -70,11 +71,37 @@ struct local;
 struct specific;
 struct rescue;
 
+/* What a worker keeps at hand, so that what it makes and ends costs no lock and no
+ * line of the cache that others write to: shells of the two kinds it used last,
+ * handles of the native API, numbers that are its to give. Only by who runs on
+ * that worker, inside the runtime; the counters are read by all. */
+struct coro_shells {
+	const struct stack_pool *pool;	/* of this, and asked for by … */
+	size_t size, guard;		/* … these; NULL: of none yet */
+	bool shared;			/* without a TLS block */
+	struct coro *free;
+	uint32_t n;
+};
+struct coro_stock {
+	struct coro_shells shells[2];
+	struct slab_stock handles;
+	uint64_t id, ids;		/* the next one, and how many there are */
+	_Atomic uint64_t made, ended;
+	struct coro_stock *next;	/* of all, under coro.c's lock */
+	bool listed;
+};
+
+/* That of the worker which the caller runs on, if it may use it now; or NULL. */
+struct coro_stock *coro_own_stock(void);
+/* Before its memory goes: what is in it is everybody's again. */
+void coro_stock_end(struct coro_stock *stock);
+
 struct coro {
 	/* The switch. */
 	void *sp;		/* of the suspended context */
 	uintptr_t tp;		/* its thread pointer; 0: the worker's (shared) */
 	struct worker *worker;	/* runs it; RUNNING, PARKING: valid */
+	struct coro_stock *stock;	/* that worker's, or NULL; owner only */
 	_Atomic uint32_t state;	/* enum coro_state; a futex when bound */
 	uint32_t bound;		/* owner only; >0: keeps its kernel thread */
 	struct sanitize sanitize;	/* empty but with a sanitizer */
@@ -265,7 +292,8 @@ struct coro_registry {
 };
 struct coro_registry coro_registry(void);
 
-/* Live coroutines (not threads), and the most there ever were. */
+/* Live coroutines (not threads), and the most there ever were, as far as that was
+ * noticed: it is looked at whenever a worker goes beyond what it has at hand. */
 uint64_t coro_made(void);
 uint32_t coro_live(void);
 uint32_t coro_peak(void);

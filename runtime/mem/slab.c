@@ -8,11 +8,6 @@
 #define FIRST_CHUNK	64
 #define LARGEST_CHUNK	4096
 
-static void **link_of(struct slab *s, void *obj)
-{
-	return (void **)((char *)obj + s->link);
-}
-
 static void *object(struct slab *s, struct slab_chunk *c, size_t i)
 {
 	return (char *)(c + 1) + i * s->size;
@@ -39,18 +34,18 @@ static struct slab_chunk *add_chunk(struct slab *s)
 	return c;
 }
 
-void *slab_get(struct slab *s)
+/* Under s->lock. */
+static void *get(struct slab *s)
 {
 	struct slab_chunk *c;
 	void *obj = NULL;
 	size_t used;
 
-	lock(&s->lock);
 	if (s->free) {
 		obj = s->free;
-		s->free = *link_of(s, obj);
-		*link_of(s, obj) = NULL;
-		goto out;
+		s->free = *slab_link(s, obj);
+		*slab_link(s, obj) = NULL;
+		return obj;
 	}
 	c = atomic_load_explicit(&s->chunks, memory_order_relaxed);
 	if (!c || atomic_load_explicit(&c->used, memory_order_relaxed) == c->count)
@@ -60,7 +55,22 @@ void *slab_get(struct slab *s)
 		obj = object(s, c, used);
 		atomic_store_explicit(&c->used, used + 1, memory_order_release);
 	}
-out:
+	return obj;
+}
+
+/* Under s->lock. */
+static void put(struct slab *s, void *obj)
+{
+	*slab_link(s, obj) = s->free;
+	s->free = obj;
+}
+
+void *slab_get(struct slab *s)
+{
+	void *obj;
+
+	lock(&s->lock);
+	obj = get(s);
 	unlock(&s->lock);
 	return obj;
 }
@@ -68,8 +78,57 @@ out:
 void slab_put(struct slab *s, void *obj)
 {
 	lock(&s->lock);
-	*link_of(s, obj) = s->free;
-	s->free = obj;
+	put(s, obj);
+	unlock(&s->lock);
+}
+
+static void *take(struct slab *s, struct slab_stock *stock)
+{
+	void *obj = stock->free;
+
+	stock->free = *slab_link(s, obj);
+	stock->n--;
+	return obj;
+}
+
+/* Those that lived before: one that never did costs its first touch, and is had when
+ * it is needed. */
+void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock)
+{
+	void *obj;
+
+	stock->of = s;
+	lock(&s->lock);
+	while (stock->n < SLAB_STOCK && s->free) {
+		obj = get(s);
+		*slab_link(s, obj) = stock->free;
+		stock->free = obj;
+		stock->n++;
+	}
+	obj = stock->n ? take(s, stock) : get(s);
+	unlock(&s->lock);
+	if (obj)
+		*slab_link(s, obj) = NULL;
+	return obj;
+}
+
+void slab_stock_put_slow(struct slab *s, struct slab_stock *stock)
+{
+	lock(&s->lock);
+	while (stock->n > SLAB_STOCK)
+		put(s, take(s, stock));
+	unlock(&s->lock);
+}
+
+void slab_stock_end(struct slab_stock *stock)
+{
+	struct slab *s = stock->of;
+
+	if (!s)
+		return;
+	lock(&s->lock);
+	while (stock->n)
+		put(s, take(s, stock));
 	unlock(&s->lock);
 }
 

@@ -35,6 +35,49 @@ struct slab {
 void *slab_get(struct slab *s);
 void slab_put(struct slab *s, void *obj);
 
+/* Some free objects that one thread has to itself for a while: most are taken from
+ * there and put back there without the slab's lock. Zeroed memory is an empty one.
+ * It is of one slab, and used by one thread at a time. */
+struct slab_stock {
+	struct slab *of;	/* NULL: nobody has used it yet */
+	void *free;
+	uint32_t n;
+};
+#define SLAB_STOCK 32	/* about how many it keeps */
+
+void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock);
+void slab_stock_put_slow(struct slab *s, struct slab_stock *stock);
+
+static inline void **slab_link(const struct slab *s, void *obj)
+{
+	return (void **)((char *)obj + s->link);
+}
+
+static inline void *slab_stock_get(struct slab *s, struct slab_stock *stock)
+{
+	void *obj = stock->free;
+
+	if (unlikely(!obj))
+		return slab_stock_get_slow(s, stock);
+	stock->free = *slab_link(s, obj);
+	*slab_link(s, obj) = NULL;
+	stock->n--;
+	return obj;
+}
+
+static inline void slab_stock_put(struct slab *s, struct slab_stock *stock,
+				  void *obj)
+{
+	*slab_link(s, obj) = stock->free;
+	stock->free = obj;
+	stock->of = s;
+	if (unlikely(++stock->n > 2 * SLAB_STOCK))
+		slab_stock_put_slow(s, stock);
+}
+
+/* All of it goes back. */
+void slab_stock_end(struct slab_stock *stock);
+
 /* Calls fn for every object that ever was, living or not; stops at the first
  * that returns non-zero and returns that. Any thread; takes no lock. */
 long slab_each(struct slab *s, long (*fn)(void *obj, void *arg), void *arg);

@@ -161,6 +161,7 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 				worker_count(&w->moves);
 			/* signal_kick glances at it. */
 			write_once(to->worker, w);
+			to->stock = &w->stock;
 		}
 		write_once(to->trimmed, false);
 		atomic_store_explicit(&to->state, CORO_RUNNING,

@@ -52,6 +52,7 @@ static void *worker_main(void *arg)
 	if (!w->root)
 		cogo_throw("no memory for a worker");
 	w->root->worker = w;
+	w->root->stock = &w->stock;
 	w->root->in_runtime = 1;	/* its own stack is all runtime */
 	write_once(w->tid, sys_gettid());
 	/* Everything but faults is blocked until a coroutine's mask comes. */
@@ -145,6 +146,7 @@ void worker_retire(struct worker *w)
 		    RETIRED_MOST)
 		while (!sched_stopping())
 			sys_futex_wait(&sched.stopping, 0, COGO_FOREVER);
+	coro_stock_end(&w->stock);
 	atomic_store_explicit(&w->current, NULL, memory_order_relaxed);
 	write_once(w->tid, 0);
 	/* Its memory stays: somebody may be looking at it. */
@@ -203,8 +205,10 @@ void sched_rest(void)
 	for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++) {
 		struct worker *w = atomic_load_explicit(&sched.workers[i],
 							memory_order_relaxed);
-		if (w)
-			sys_unmap(w, sizeof(*w));
+		if (!w)
+			continue;
+		coro_stock_end(&w->stock);
+		sys_unmap(w, sizeof(*w));
 	}
 	sched_fork_child();
 	atomic_store_explicit(&sched.stopping, 0, memory_order_relaxed);

@@ -35,6 +35,8 @@ struct worker {
 	void *call_arg;
 	long call_result;
 
+	struct coro_stock stock;	/* owner: and who runs on it */
+
 	struct runq runq CACHE_ALIGN;
 
 	_Atomic bool slot CACHE_ALIGN;	/* whoever swaps it to false owns it */

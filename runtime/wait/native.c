@@ -11,10 +11,12 @@ static struct slab natives = SLAB_INIT(struct cogo_coro, free);
 struct cogo_coro *native_of(struct coro *me)
 {
 	struct cogo_coro *n = me->user;
+	struct coro_stock *stock;
 
 	if (likely(n != NULL))
 		return n;
-	n = slab_get(&natives);
+	stock = coro_own_stock();
+	n = stock ? slab_stock_get(&natives, &stock->handles) : slab_get(&natives);
 	if (!n)
 		return NULL;
 	memset(n, 0, sizeof(*n));
@@ -33,6 +35,8 @@ void native_ref(struct cogo_coro *n)
 
 void native_unref(struct cogo_coro *n)
 {
+	struct coro_stock *stock;
+
 	/* acq_rel: the last one sees what all others did. */
 	if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) != 1)
 		return;
@@ -40,7 +44,13 @@ void native_unref(struct cogo_coro *n)
 		cogo_warn("coroutine %llu (%s) panicked, and nobody waited for it: %s",
 			  (unsigned long long)n->id, n->name[0] ? n->name : "no name",
 			  n->message ? n->message : "no memory for the message");
-	free(n->message);
-	free(n->trace);
-	slab_put(&natives, n);
+	if (unlikely(n->message || n->trace)) {
+		free(n->message);
+		free(n->trace);
+	}
+	stock = coro_own_stock();
+	if (stock)
+		slab_stock_put(&natives, &stock->handles, n);
+	else
+		slab_put(&natives, n);
 }

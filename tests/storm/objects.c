@@ -121,7 +121,7 @@ static struct cogo_mutex mutex;
 static long a, b;
 static long poisoned, told;	/* under mutex */
 
-static void unlock(void *m)
+static void let_go(void *m)
 {
 	CHECK(cogo_mutex_unlock(m) == 0);
 }
@@ -140,7 +140,7 @@ static void repair(int r)
 
 static void panic_between(void *arg)
 {
-	struct cogo_deferred d = { .fn = unlock, .arg = &mutex };
+	struct cogo_deferred d = { .fn = let_go, .arg = &mutex };
 
 	(void)arg;
 	unwind_push(self(), &d);
@@ -179,7 +179,7 @@ static void do_mutex(struct me *me)
 		a++;
 		dawdle(me);
 		b++;
-		unlock(&mutex);
+		let_go(&mutex);
 	}
 	CHECK(cogo_mutex_unlock(&mutex) == -EPERM);
 	if (chance(me, 2)) {
@@ -235,7 +235,7 @@ static void do_cond(struct me *me)
 			cogo_cond_broadcast(puts ? &not_full : &not_empty);
 		if (!chance(me, 16))
 			dawdle(me);
-		unlock(&store_lock);
+		let_go(&store_lock);
 	} while (!finished);
 }
 
@@ -539,7 +539,7 @@ int main(int argc, char **argv)
 
 	storm("mutex", do_mutex);
 	repair(cogo_mutex_lock(&mutex));
-	unlock(&mutex);
+	let_go(&mutex);
 	storm("cond", do_cond);
 	CHECK(put == got && stored == 0);
 	storm("rwlock", do_rwlock);

@@ -283,6 +283,76 @@ static void *churn(void *arg)
 	return NULL;
 }
 
+/* As what runs on a worker is: with a stock of its own. */
+static void *churn_with_stock(void *arg)
+{
+	struct coro *me = coro_adopt(CORO_KIND_ROOT);
+	struct coro_stock stock = { 0 };
+
+	me->in_runtime = 1;
+	me->stock = &stock;
+	for (int i = 0; i < 5; i++) {
+		churn(arg);
+		check_eq(stock.made, stock.ended);
+		check(stock.shells[0].n <= 64 && stock.shells[1].n <= 64);
+	}
+	coro_stock_end(&stock);
+	me->stock = NULL;
+	coro_put_thread(me);
+	return NULL;
+}
+
+Test(coro, no_shell_is_in_two_stocks_at_once, .timeout = 120)
+{
+	pthread_t t[THREADS];
+
+	prepare(false);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		check_eq(pthread_create(&t[i], NULL, i % 2 ? churn_with_stock : churn,
+					(void *)(i + 1)), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	check_eq(coro_live(), 0);
+	check(coro_made() > 0);
+	check(coro_peak() <= THREADS * 30);
+}
+
+Test(coro, what_a_worker_ends_it_makes_again_and_others_get_what_is_over)
+{
+	struct coro *c[200], *me, *stranger;
+	struct coro_stock stock = { 0 };
+
+	prepare(false);
+	me = coro_adopt(CORO_KIND_ROOT);
+	me->in_runtime = 1;
+	me->stock = &stock;
+	for (int i = 0; i < 200; i++) {
+		c[i] = make(&usual);
+		for (int k = 0; k < i; k++)
+			check(c[i]->id != c[k]->id && c[i]->vtid != c[k]->vtid);
+	}
+	check_eq(coro_live(), 200);
+	check_eq(coro_peak(), 200);
+	for (int i = 0; i < 200; i++)
+		coro_put(c[i]);
+	check_eq(coro_live(), 0);
+	check(make(&usual) == c[199]);
+	/* Outside the runtime a signal handler might come in between. */
+	me->in_runtime = 0;
+	stranger = make(&usual);
+	me->in_runtime = 1;
+	check(stranger != c[198]);
+	check_eq(coro_live(), 2);
+	for (int i = 0; stranger != c[i]; i++)
+		check(i < 199);
+	coro_stock_end(&stock);
+	check_eq(stock.shells[0].n, 0);
+	check_eq(coro_live(), 2);
+	check_eq(coro_made(), 202);
+	me->stock = NULL;
+	coro_put_thread(me);
+}
+
 Test(coro, no_shell_is_had_by_two_at_once, .timeout = 120)
 {
 	pthread_t t[THREADS];

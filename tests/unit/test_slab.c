@@ -127,3 +127,53 @@ Test(slab, no_object_is_had_by_two_threads_at_once)
 	slab_each(&slab, count, &n);
 	check(n <= THREADS * HELD);
 }
+
+static void *churn_with_stock(void *arg)
+{
+	uint64_t me = (uint64_t)(uintptr_t)arg, seed = me * 91 + 1;
+	struct object *held[4 * HELD] = { 0 };
+	struct slab_stock stock = { 0 };
+
+	for (int i = 0; i < ROUNDS; i++) {
+		/* Sometimes more is put down than taken, and the other way round. */
+		bool more = i / 500 % 2;
+		size_t at = unit_random(&seed) % (4 * HELD);
+
+		if (held[at] && !(more && unit_random(&seed) % 4)) {
+			check_eq(held[at]->kept, me);
+			slab_stock_put(&slab, &stock, held[at]);
+			check(stock.n <= 2 * SLAB_STOCK);
+			held[at] = NULL;
+		} else if (!held[at]) {
+			held[at] = slab_stock_get(&slab, &stock);
+			check(held[at]);
+			held[at]->kept = me;
+		}
+	}
+	for (size_t i = 0; i < 4 * HELD; i++)
+		if (held[i])
+			slab_stock_put(&slab, &stock, held[i]);
+	slab_stock_end(&stock);
+	check_eq(stock.n, 0);
+	return NULL;
+}
+
+Test(slab, no_object_is_in_two_stocks_at_once)
+{
+	pthread_t t[THREADS];
+	long all = 0, again = 0;
+
+	for (int round = 0; round < 2; round++) {
+		for (uintptr_t i = 0; i < THREADS; i++)
+			check_eq(pthread_create(&t[i], NULL, churn_with_stock,
+						(void *)(i + 1)), 0);
+		for (int i = 0; i < THREADS; i++)
+			pthread_join(t[i], NULL);
+		all = again;
+		again = 0;
+		slab_each(&slab, count, &again);
+	}
+	/* What was in the stocks has been had again. */
+	check(again <= all + THREADS * 2 * SLAB_STOCK);
+	check(again <= THREADS * (4 * HELD + 2 * SLAB_STOCK));
+}
