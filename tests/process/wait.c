@@ -157,27 +157,35 @@ static void waitid_fills_in_what_happened(void)
 	close(pidfd);
 }
 
+static atomic_int told;
+
+/* Each when what came before has been told: two are told as the last one. */
 static void *kill_later(void *arg)
 {
-	nap_us(20000);
-	EXPECT_OK(kill(((struct child *)arg)->pid, SIGSTOP));
-	nap_us(20000);
-	EXPECT_OK(kill(((struct child *)arg)->pid, SIGCONT));
-	nap_us(20000);
-	EXPECT_OK(kill(((struct child *)arg)->pid, SIGKILL));
+	static const int sigs[] = {SIGSTOP, SIGCONT, SIGKILL};
+
+	for (int i = 0; i < 3; i++) {
+		WAIT_UNTIL(atomic_load(&told) == i);
+		nap_us(20000);
+		EXPECT_OK(kill(((struct child *)arg)->pid, sigs[i]));
+	}
 	return NULL;
 }
 
 static void stops_and_continuations_are_told_to_who_asks(void)
 {
 	struct child c = make_child(7);
-	pthread_t t = start(kill_later, &c);
+	pthread_t t;
 	int status;
 
+	atomic_store(&told, 0);
+	t = start(kill_later, &c);
 	EXPECT_EQ(waitpid(c.pid, &status, WUNTRACED), c.pid);
 	EXPECT(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+	atomic_store(&told, 1);
 	EXPECT_EQ(waitpid(c.pid, &status, WCONTINUED), c.pid);
 	EXPECT(WIFCONTINUED(status));
+	atomic_store(&told, 2);
 	EXPECT_EQ(waitpid(c.pid, &status, 0), c.pid);
 	EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	finish(t);
