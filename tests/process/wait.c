@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* wait.c - waiting for children, by every name, from threads. */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
