@@ -146,7 +146,7 @@ static inline __attribute__((always_inline)) void run(struct cogo_gen *g, struct
 	go_in(g, me);
 	sanitize_leave(&here, &g->sanitize, true, false);
 	me->sanitize = g->sanitize;
-	arch_switch(g->caller, g->sp, arch_tp_get());
+	arch_switch_across(g->caller, g->sp, arch_tp_get());
 	sanitize_arrive(&here, &me->sanitize, true, g->ended);
 	g->sanitize = me->sanitize;
 	me->sanitize = here;
@@ -159,7 +159,7 @@ static inline __attribute__((always_inline)) void run(struct cogo_gen *g, struct
 static inline __attribute__((always_inline)) void leave(struct cogo_gen *g, struct coro *me)
 {
 	sanitize_leave(&me->sanitize, g->asker, true, g->ended);
-	arch_switch(&g->sp, *g->caller, arch_tp_get());
+	arch_switch_across(&g->sp, *g->caller, arch_tp_get());
 }
 
 static inline struct coro *arrive(struct cogo_gen *g)

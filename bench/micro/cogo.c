@@ -3,6 +3,7 @@
  * default, or tls=shared (COGO_SHARED_TLS). */
 #include "micro.h"
 #include <cogo.h>
+#include <unistd.h>
 
 static struct cogo_attr attr = { .stack = 64 << 10 };
 static long n, turns;
@@ -320,14 +321,29 @@ static void run(const struct micro_row *row)
 
 	if (tls && strcmp(tls, "shared") == 0)
 		attr.flags |= COGO_SHARED_TLS;
-	if (key("workers"))
-		setenv("COGO_WORKERS", key("workers"), 1);
-	else
-		setenv("COGO_WORKERS", "1", 1);
 	cogo_join(start(run_row, (void *)(uintptr_t)row));
+}
+
+/* The library reads its variables when it is loaded: they are for the program that
+ * takes the place of this one. */
+static void set_workers(char **argv)
+{
+	const char *is = getenv("COGO_WORKERS"), *want = key("workers");
+
+	if (!want)
+		want = "1";
+	if (is && strcmp(is, want) == 0)
+		return;
+	setenv("COGO_WORKERS", want, 1);
+	execv("/proc/self/exe", argv);
+	perror("exec");
+	exit(1);
 }
 
 int main(int argc, char **argv)
 {
+	micro_argc = argc;
+	micro_argv = argv;
+	set_workers(argv);
 	return micro_main(argc, argv, rows, sizeof(rows) / sizeof(rows[0]), run);
 }

@@ -16,8 +16,13 @@
 
 /* Suspends the caller: leaves its stack pointer in *save_sp, goes on at to_sp
  * with thread pointer tp. Returns when somebody switches back. The thread
- * pointer is written only when it differs. */
+ * pointer is written only when it differs.
+ *
+ * The two differ in what the processor makes of them, which guesses where functions
+ * return to. arch_switch is for one place that all of its contexts are suspended in;
+ * arch_switch_across, for two places that take turns. */
 void arch_switch(void **save_sp, void *to_sp, uintptr_t tp);
+void arch_switch_across(void **save_sp, void *to_sp, uintptr_t tp);
 
 /* Makes a context at the top of a fresh stack; the first switch to it calls
  * entry(arg), which must not return. Returns the stack pointer to switch to. */

@@ -20,17 +20,20 @@
  * frame pointers walks through. Of v8 to v15 the low halves alone are ours to
  * keep. x18 belongs to the platform, which on Linux does not use it.
  *
- * The switch ends in br and never in ret: the return predictor pairs ret with
- * the bl that entered, which was made on the other stack, and so would be wrong
- * every time. Where it lands is no landing pad; the object says nothing of BTI,
- * so the linker does not ask for guarded pages. */
+ * The return predictor pairs a ret with the last bl, which was made on the other
+ * stack. If that one came from the same place, ret is right, and so are those of the
+ * callers above as far as both have the same; with br each of them would be guessed
+ * to go where the one below it went. If it came from another place, ret is wrong, and
+ * br at least goes where it went the last time. Where br lands is no landing pad; the
+ * object says nothing of BTI, so the linker does not ask for guarded pages. */
 	.text
 
-	.globl	arch_switch
-	.hidden	arch_switch
-	.type	arch_switch, %function
+.macro define_switch name, last		/* x0 save_sp, x1 to_sp, x2 tp */
+	.globl	\name
+	.hidden	\name
+	.type	\name, %function
 	.p2align 4
-arch_switch:				/* x0 save_sp, x1 to_sp, x2 tp */
+\name:
 	.cfi_startproc
 	stp	x29, x30, [sp, #-176]!
 	.cfi_adjust_cfa_offset 176
@@ -113,14 +116,18 @@ arch_switch:				/* x0 save_sp, x1 to_sp, x2 tp */
 	.cfi_adjust_cfa_offset -176
 	.cfi_restore x29
 	.cfi_restore x30
-	br	x30
+	\last	x30
 	.cfi_endproc
-	.size	arch_switch, . - arch_switch
+	.size	\name, . - \name
+.endm
+
+	define_switch arch_switch, ret
+	define_switch arch_switch_across, br
 
 /* The first thing a new context runs: x19 holds entry, x20 its argument.
  * An undefined return address tells every unwinder that the stack ends, and a
  * frame pointer of zero those who walk by it. The nop keeps the one that looks
- * up pc - 1 out of arch_switch's notes. */
+ * up pc - 1 out of arch_switch_across's notes. */
 	nop
 	.globl	arch_context_start
 	.hidden	arch_context_start

@@ -13,16 +13,19 @@
  *	56	return address
  *	64	the caller's frame
  *
- * The switch ends in pop and jmp, never in ret: the return predictor pairs
- * ret with the call that entered, which was made on the other stack, and so
- * would be wrong every time. */
+ * The return predictor pairs a ret with the last call, which was made on the other
+ * stack. If that one came from the same place, ret is right, and so are those of the
+ * callers above as far as both have the same; with pop and jmp each of them would be
+ * guessed to go where the one below it went. If it came from another place, ret is
+ * wrong, and jmp at least goes where it went the last time. */
 	.text
 
-	.globl	arch_switch
-	.hidden	arch_switch
-	.type	arch_switch, @function
+.macro define_switch name, last		/* rdi save_sp, rsi to_sp, rdx tp */
+	.globl	\name
+	.hidden	\name
+	.type	\name, @function
 	.p2align 4
-arch_switch:				/* rdi save_sp, rsi to_sp, rdx tp */
+\name:
 	.cfi_startproc
 	pushq	%rbp
 	.cfi_adjust_cfa_offset 8
@@ -79,10 +82,14 @@ arch_switch:				/* rdi save_sp, rsi to_sp, rdx tp */
 	popq	%rbp
 	.cfi_adjust_cfa_offset -8
 	.cfi_restore rbp
+.ifc \last, ret
+	ret
+.else
 	popq	%rcx
 	.cfi_adjust_cfa_offset -8
 	.cfi_register rip, rcx
 	jmp	*%rcx
+.endif
 	.cfi_endproc
 	/* The slow way, for machines (and valgrind) without the instruction:
 	 * arch_prctl(ARCH_SET_FS, tp). It changes rax, rcx and r11 only, none
@@ -101,7 +108,11 @@ arch_switch:				/* rdi save_sp, rsi to_sp, rdx tp */
 	syscall
 	jmp	1b
 	.cfi_endproc
-	.size	arch_switch, . - arch_switch
+	.size	\name, . - \name
+.endm
+
+	define_switch arch_switch, ret
+	define_switch arch_switch_across, jmp
 
 /* The first thing a new context runs: r12 holds entry, r13 its argument.
  * An undefined return address tells every unwinder that the stack ends. */
@@ -171,10 +182,14 @@ arch_call_on:
 	popq	%rbp
 	.cfi_adjust_cfa_offset -8
 	.cfi_restore rbp
+.ifc \last, ret
+	ret
+.else
 	popq	%rcx
 	.cfi_adjust_cfa_offset -8
 	.cfi_register rip, rcx
 	jmp	*%rcx
+.endif
 	.cfi_endproc
 	.size	arch_call_on, . - arch_call_on
 
