@@ -43,9 +43,10 @@ static struct {
 
 static _Atomic uint64_t ids;
 static _Atomic uint32_t peak;
-/* Those that no worker's stock counts; and all stocks. */
+/* Those that no worker's stock counts; and all stocks. Under shells_lock one goes
+ * over into the other. */
 static _Atomic uint64_t made, ended;
-static struct coro_stock *stocks;	/* under shells_lock */
+static struct coro_stock *stocks;
 
 #define IDS_AT_ONCE	64
 #define SHELLS_AT_ONCE	32	/* and twice as many at most */
@@ -165,11 +166,24 @@ static void count(_Atomic uint64_t *own, _Atomic uint64_t *of_all)
 
 uint64_t coro_made(void)
 {
-	uint64_t n = atomic_load_explicit(&made, memory_order_acquire);
+	uint64_t n;
 
 	lock(&shells_lock);
+	n = atomic_load_explicit(&made, memory_order_acquire);
 	for (struct coro_stock *s = stocks; s; s = s->next)
 		n += atomic_load_explicit(&s->made, memory_order_acquire);
+	unlock(&shells_lock);
+	return n;
+}
+
+static uint64_t all_ended(void)
+{
+	uint64_t n;
+
+	lock(&shells_lock);
+	n = atomic_load_explicit(&ended, memory_order_acquire);
+	for (struct coro_stock *s = stocks; s; s = s->next)
+		n += atomic_load_explicit(&s->ended, memory_order_acquire);
 	unlock(&shells_lock);
 	return n;
 }
@@ -178,12 +192,8 @@ uint64_t coro_made(void)
  * left out who lived when that was done. */
 uint32_t coro_live(void)
 {
-	uint64_t n = atomic_load_explicit(&ended, memory_order_acquire);
+	uint64_t n = all_ended();
 
-	lock(&shells_lock);
-	for (struct coro_stock *s = stocks; s; s = s->next)
-		n += atomic_load_explicit(&s->ended, memory_order_acquire);
-	unlock(&shells_lock);
 	return (uint32_t)(coro_made() - n);
 }
 
@@ -192,9 +202,12 @@ uint32_t coro_peak(void)
 	return atomic_load_explicit(&peak, memory_order_relaxed);
 }
 
+/* The other way round: so many there were, at least, when those that were made had
+ * been counted. */
 static void look_at_peak(void)
 {
-	uint32_t n = coro_live();
+	uint64_t all = coro_made(), over = all_ended();
+	uint32_t n = all > over ? (uint32_t)(all - over) : 0;
 	uint32_t most = atomic_load_explicit(&peak, memory_order_relaxed);
 
 	while (n > most &&
