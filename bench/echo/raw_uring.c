@@ -8,9 +8,6 @@
  * one system call hands over all that is to be asked for and waits for what is
  * done. A connection has one of the two under way at any time.
  *
- * Nobody asks for the socket to be tried before it is waited for: a peer sends the
- * next message when it has the last answer, so nothing is there yet.
- *
  * With N workers there are N such loops, each on its thread, with its ring and its
  * share of the connections; the first also accepts them, for all in turn, and
  * tells the others' rings.
@@ -79,7 +76,6 @@ static void start_recv(struct io_uring *ring, struct connection *c)
 	struct io_uring_sqe *sqe = ask(ring);
 
 	io_uring_prep_recv(sqe, c->fd, c->bytes, sizeof(c->bytes), 0);
-	sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
 	about(sqe, c, RECEIVED);
 }
 
