@@ -49,7 +49,7 @@ static _Atomic uint64_t made, ended;
 static struct coro_stock *stocks;
 
 #define IDS_AT_ONCE	64
-#define SHELLS_AT_ONCE	32	/* and twice as many at most */
+#define SHELLS_AT_ONCE	8	/* and twice as many at most */
 
 /* In the child of a fork: whoever was made before, but one, lives in the
  * parent only. Their objects are left as they are, since to write to each

@@ -43,7 +43,7 @@ struct slab_stock {
 	void *free;
 	uint32_t n;
 };
-#define SLAB_STOCK 32	/* about how many it keeps */
+#define SLAB_STOCK 16	/* about how many it keeps */
 
 void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock);
 void slab_stock_put_slow(struct slab *s, struct slab_stock *stock);
