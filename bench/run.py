@@ -106,6 +106,8 @@ def ask(command, cpus, seconds=MOST_SECONDS, env=None):
                               timeout=seconds, env=env, check=False)
     except subprocess.TimeoutExpired:
         raise Absent(f'not within {seconds} s') from None
+    except OSError as error:
+        raise Absent(f'{command[0]}: {error.strerror}') from None
     if done.returncode == NO_SUCH_ROW:
         raise Absent(done.stderr.strip() or 'has none')
     if done.returncode < 0:
