@@ -182,14 +182,10 @@ arch_call_on:
 	popq	%rbp
 	.cfi_adjust_cfa_offset -8
 	.cfi_restore rbp
-.ifc \last, ret
-	ret
-.else
 	popq	%rcx
 	.cfi_adjust_cfa_offset -8
 	.cfi_register rip, rcx
 	jmp	*%rcx
-.endif
 	.cfi_endproc
 	.size	arch_call_on, . - arch_call_on
 
