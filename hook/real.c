@@ -6,14 +6,16 @@
  * first time before the program has asked; or under the feet of dlerror itself, when
  * the program's malloc, which that calls, looks at a clock.
  *
- * So we look ourselves, where dlsym(RTLD_NEXT) would: in the libraries that were
- * loaded behind us at the start, in their order; each has a table of its names
- * (DT_GNU_HASH), and says which version of one is the default. Such a library is
- * never unloaded, so no lock is needed. What is not found so dlsym looks for: when we
- * were loaded later ourselves, when a library has another kind of table, or when the
- * function must be chosen for this processor first. */
+ * So we look ourselves, where dlsym(RTLD_NEXT) would: in the libraries that stand
+ * behind us, in the order in which they were loaded, up to libc; each has a table of
+ * its names (DT_GNU_HASH), and says which version of one is the default. Libc is there
+ * from the start, so these are too, and never unloaded: no lock is needed. What is not
+ * found so dlsym looks for: when libc stands before us, since we were loaded later
+ * ourselves, when a library has another kind of table, or when the function must be
+ * chosen for this processor first. */
 #include "hook/real.h"
 #include <dlfcn.h>
+#include <gnu/libc-version.h>
 #include <link.h>
 #include <stdbool.h>
 #include <string.h>
@@ -73,23 +75,31 @@ static bool read_library(const struct link_map *map, struct library *ret)
 	return l.symbols && l.strings && l.table;
 }
 
-void real_load(void)
+/* The library that has this inside; NULL if none is known to. */
+static const struct link_map *library_of(const void *inside)
 {
 	const struct link_map *map = NULL;
 	Dl_info info;
+
+	return dladdr1(inside, &info, (void **)&map, RTLD_DL_LINKMAP) ? map : NULL;
+}
+
+void real_load(void)
+{
+	const struct link_map *map = library_of((void *)real_table);
+	const struct link_map *libc = library_of((void *)gnu_get_libc_version);
 	uint32_t n = 0;
 
-	if (!dladdr1((void *)real_table, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
-		return;
-	while ((map = map->l_next)) {
+	while (map && map != libc && (map = map->l_next)) {
 		/* The kernel's own, which is on the list and is not looked in. */
 		if (map->l_addr == getauxval(AT_SYSINFO_EHDR))
 			continue;
 		if (n == MOST_LIBRARIES || !read_library(map, &behind[n]))
-			break;	/* what stands behind it dlsym finds */
+			return;
 		n++;
 	}
-	nbehind = n;
+	if (map)
+		nbehind = n;
 }
 
 static uint32_t hash_of(const char *name)
