@@ -169,7 +169,7 @@ static void leave_mark(void)
 		mark = sys_map(PAGE_SIZE);
 		if (mark && sys_call(SYS_madvise, mark, PAGE_SIZE,
 				     MADV_WIPEONFORK)) {
-			sys_call(SYS_munmap, mark, PAGE_SIZE);
+			sys_unmap(mark, PAGE_SIZE);
 			mark = NULL;
 		}
 	}

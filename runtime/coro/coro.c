@@ -164,28 +164,29 @@ static void count(_Atomic uint64_t *own, _Atomic uint64_t *of_all)
 		atomic_fetch_add_explicit(of_all, 1, memory_order_release);
 }
 
-uint64_t coro_made(void)
+/* Those that no stock counts, and those that one does: member is where in it. */
+static uint64_t count_all(const _Atomic uint64_t *others, size_t member)
 {
 	uint64_t n;
 
 	lock(&shells_lock);
-	n = atomic_load_explicit(&made, memory_order_acquire);
-	for (struct coro_stock *s = stocks; s; s = s->next)
-		n += atomic_load_explicit(&s->made, memory_order_acquire);
+	n = atomic_load_explicit(others, memory_order_acquire);
+	for (const struct coro_stock *s = stocks; s; s = s->next)
+		n += atomic_load_explicit(
+			(const _Atomic uint64_t *)((const char *)s + member),
+			memory_order_acquire);
 	unlock(&shells_lock);
 	return n;
 }
 
+uint64_t coro_made(void)
+{
+	return count_all(&made, offsetof(struct coro_stock, made));
+}
+
 static uint64_t all_ended(void)
 {
-	uint64_t n;
-
-	lock(&shells_lock);
-	n = atomic_load_explicit(&ended, memory_order_acquire);
-	for (struct coro_stock *s = stocks; s; s = s->next)
-		n += atomic_load_explicit(&s->ended, memory_order_acquire);
-	unlock(&shells_lock);
-	return n;
+	return count_all(&ended, offsetof(struct coro_stock, ended));
 }
 
 /* Those that have ended first: who was made meanwhile is counted, and nobody is
@@ -348,15 +349,6 @@ static struct coro_shells *own_shells(struct coro_stock *stock, size_t size,
 	return own_other(stock, size, guard, shared);
 }
 
-static void list(struct coro_stock *stock)
-{
-	lock(&shells_lock);
-	stock->next = stocks;
-	stocks = stock;
-	stock->listed = true;
-	unlock(&shells_lock);
-}
-
 static struct coro *pop_own(struct coro_shells *s)
 {
 	if (s->free)
@@ -378,6 +370,14 @@ static bool push_own(struct coro_stock *stock, struct coro *c)
 	return true;
 }
 
+void coro_stock_begin(struct coro_stock *stock)
+{
+	lock(&shells_lock);
+	stock->next = stocks;
+	stocks = stock;
+	unlock(&shells_lock);
+}
+
 void coro_stock_end(struct coro_stock *stock)
 {
 	struct coro_stock **at;
@@ -386,8 +386,6 @@ void coro_stock_end(struct coro_stock *stock)
 	for (int i = 0; i < 2; i++)
 		if (stock->shells[i].pool)
 			give_back(&stock->shells[i], 0);
-	if (!stock->listed)
-		return;
 	lock(&shells_lock);
 	for (at = &stocks; *at && *at != stock; at = &(*at)->next)
 		;
@@ -460,11 +458,8 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 
 	if (unlikely(shared && !coro_any_shares))
 		write_once(coro_any_shares, true);
-	if (stock) {
-		if (unlikely(!stock->listed))
-			list(stock);
+	if (stock)
 		own = own_shells(stock, size, guard, shared);
-	}
 	if (own) {
 		at_hand = own->free;
 		if (!at_hand)
@@ -550,8 +545,6 @@ void coro_put(struct coro *c)
 	struct coro_stock *stock = coro_own_stock();
 
 	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
-	if (stock && unlikely(!stock->listed))
-		list(stock);
 	count(stock ? &stock->ended : NULL, &ended);
 	if ((!stock || !push_own(stock, c)) && !push_shell(c))
 		slab_put(&coros, c);

@@ -88,12 +88,13 @@ struct coro_stock {
 	uint64_t id, ids;		/* the next one, and how many there are */
 	_Atomic uint64_t made, ended;
 	struct coro_stock *next;	/* of all, under coro.c's lock */
-	bool listed;
 };
 
 /* That of the worker which the caller runs on, if it may use it now; or NULL. */
 struct coro_stock *coro_own_stock(void);
-/* Before its memory goes: what is in it is everybody's again. */
+/* Once, of zeroed memory; and before that goes: what is in it is everybody's again.
+ * One that was never begun may be ended, too. */
+void coro_stock_begin(struct coro_stock *stock);
 void coro_stock_end(struct coro_stock *stock);
 
 struct coro {

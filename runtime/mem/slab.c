@@ -87,6 +87,7 @@ static void *take(struct slab *s, struct slab_stock *stock)
 	void *obj = stock->free;
 
 	stock->free = *slab_link(s, obj);
+	*slab_link(s, obj) = NULL;
 	stock->n--;
 	return obj;
 }
@@ -107,8 +108,6 @@ void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock)
 	}
 	obj = stock->n ? take(s, stock) : get(s);
 	unlock(&s->lock);
-	if (obj)
-		*slab_link(s, obj) = NULL;
 	return obj;
 }
 

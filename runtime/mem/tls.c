@@ -185,6 +185,14 @@ static int find_libc(struct dl_phdr_info *info, size_t size UNUSED, void *inside
 	return 1;
 }
 
+static bool in_block(const struct module *m)
+{
+	long first = ARCH_TLS_BELOW_TP ? (long)(tls.above - tls.size) : 0;
+	long end = ARCH_TLS_BELOW_TP ? 0 : (long)tls.above;
+
+	return m->offset >= first && m->offset + (long)m->size <= end;
+}
+
 /* dl_iterate_phdr's view of the beginning. */
 static int learn_module(struct dl_phdr_info *info, size_t size UNUSED,
 			void *arg UNUSED)
@@ -194,13 +202,11 @@ static int learn_module(struct dl_phdr_info *info, size_t size UNUSED,
 	if (!variables_of(info, &m))
 		return 0;
 	m.offset = (char *)info->dlpi_tls_data - (char *)arch_tp_get();
-	/* Others than in the block itself are not there from the beginning. */
-	if (!info->dlpi_tls_data || fresh.n == MODULES ||
-	    m.offset + (long)m.size > (long)(ARCH_TLS_BELOW_TP ? 0 : tls.above) ||
-	    m.offset < (ARCH_TLS_BELOW_TP ? (long)(tls.above - tls.size) : 0)) {
-		fresh.known = false;
+	/* Where they are not in the block itself, they were not there from the
+	 * beginning. */
+	fresh.known = info->dlpi_tls_data && fresh.n < MODULES && in_block(&m);
+	if (!fresh.known)
 		return 1;
-	}
 	fresh.module[fresh.n++] = m;
 	return 0;
 }

@@ -52,6 +52,7 @@ static void *worker_main(void *arg)
 	if (!w->root)
 		cogo_throw("no memory for a worker");
 	w->root->worker = w;
+	coro_stock_begin(&w->stock);
 	w->root->stock = &w->stock;
 	w->root->in_runtime = 1;	/* its own stack is all runtime */
 	write_once(w->tid, sys_gettid());

@@ -289,6 +289,7 @@ static void *churn_with_stock(void *arg)
 	struct coro *me = coro_adopt(CORO_KIND_ROOT);
 	struct coro_stock stock = { 0 };
 
+	coro_stock_begin(&stock);
 	me->in_runtime = 1;
 	me->stock = &stock;
 	for (int i = 0; i < 5; i++) {
@@ -324,6 +325,7 @@ Test(coro, what_a_worker_ends_it_makes_again_and_others_get_what_is_over)
 
 	prepare(false);
 	me = coro_adopt(CORO_KIND_ROOT);
+	coro_stock_begin(&stock);
 	me->in_runtime = 1;
 	me->stock = &stock;
 	for (int i = 0; i < 200; i++) {
