@@ -245,37 +245,27 @@ static void row_contended(void)
 		abort();
 }
 
-static int64_t *moments, *late;
-
 static void sleep_until(void *arg)
 {
 	long i = (long)(intptr_t)arg;
 
 	cogo_sleep_until(moments[i]);
-	late[i] = cogo_now() - moments[i];
+	woke(i);
 	cogo_waitgroup_done(&wg);
 }
 
 static void row_timers(void)
 {
-	uint64_t seed = 88172645463325252;
-	int64_t made;
-
 	n = number("n", 100000);
-	moments = calloc((size_t)n, sizeof(*moments));
-	late = calloc((size_t)n, sizeof(*late));
-	if (!moments || !late)
-		abort();
-	begin();
+	begin_timers(n);
 	cogo_waitgroup_add(&wg, (int32_t)n);
 	for (long i = 0; i < n; i++) {
-		moments[i] = cogo_now() +
-			     (int64_t)(next_random(&seed) % 1000000000);
+		choose_moment(i);
 		cogo_drop(start(sleep_until, (void *)(intptr_t)i));
 	}
-	made = cogo_now();
+	all_made();
 	cogo_waitgroup_wait(&wg, COGO_FOREVER);
-	end_timers(n, moments, late, made);
+	end_timers(n);
 }
 
 static struct cogo_latch latch;

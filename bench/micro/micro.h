@@ -107,10 +107,44 @@ static int by_value(const void *x, const void *y)
 	return (a > b) - (a < b);
 }
 
-/* How late n sleepers were, in nanoseconds, of those whose moment came when all had
- * been made (moment[i] >= made): their median and their 99th percentile. */
-static inline void end_timers(long n, const int64_t *moment, const int64_t *late,
-			      int64_t made)
+/* Timers: when each one is to wake, how late it did, and when all had been made. */
+static int64_t *moments, *late, all_made_at;
+
+/* In place of begin. */
+static inline void begin_timers(long n)
+{
+	moments = (int64_t *)calloc((size_t)n, sizeof(*moments));
+	late = (int64_t *)calloc((size_t)n, sizeof(*late));
+	if (!moments || !late)
+		abort();
+	begin();
+}
+
+/* Before the i-th is made: it has a random time below 1 s from now. */
+static inline void choose_moment(long i)
+{
+	static uint64_t seed = 88172645463325252;
+
+	moments[i] = clock_ns(CLOCK_MONOTONIC) +
+		     (int64_t)(next_random(&seed) % 1000000000);
+}
+
+static inline void all_made(void)
+{
+	all_made_at = clock_ns(CLOCK_MONOTONIC);
+}
+
+/* By the i-th, awake. */
+static inline void woke(long i)
+{
+	late[i] = clock_ns(CLOCK_MONOTONIC) - moments[i];
+	if (late[i] < 0)
+		abort();
+}
+
+/* In place of end: of those whose moment came when all had been made, the median and
+ * the 99th percentile of how late they were. */
+static inline void end_timers(long n)
 {
 	int64_t *counted = (int64_t *)malloc((size_t)n * sizeof(*counted));
 	long some = 0;
@@ -119,14 +153,14 @@ static inline void end_timers(long n, const int64_t *moment, const int64_t *late
 	if (!counted)
 		abort();
 	for (long i = 0; i < n; i++)
-		if (moment[i] >= made)
+		if (moments[i] >= all_made_at)
 			counted[some++] = late[i];
 	qsort(counted, (size_t)some, sizeof(*counted), by_value);
 	snprintf(more, sizeof(more),
 		 "\"late_p50_us\": %.1f, \"late_p99_us\": %.1f, \"made_ms\": %.1f",
 		 some ? (double)counted[some / 2] / 1e3 : 0,
 		 some ? (double)counted[some * 99 / 100] / 1e3 : 0,
-		 (double)(made - wall_began) / 1e6);
+		 (double)(all_made_at - wall_began) / 1e6);
 	end(n, more);
 	free(counted);
 }

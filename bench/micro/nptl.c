@@ -261,8 +261,6 @@ static void row_contended(void)
 		abort();
 }
 
-static int64_t *moments, *late;
-
 static void *sleep_until(void *arg)
 {
 	long i = (long)(intptr_t)arg;
@@ -271,33 +269,22 @@ static void *sleep_until(void *arg)
 
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL))
 		continue;
-	late[i] = clock_ns(CLOCK_MONOTONIC) - moments[i];
+	woke(i);
 	return count_down(arg);
 }
 
 static void row_timers(void)
 {
-	uint64_t seed = 88172645463325252;
-	int64_t made;
-
 	n = number("n", 10000);
-	moments = calloc((size_t)n, sizeof(*moments));
-	late = calloc((size_t)n, sizeof(*late));
-	if (!moments || !late)
-		abort();
-	begin();
+	begin_timers(n);
 	atomic_store_explicit(&left, n, memory_order_relaxed);
 	for (long i = 0; i < n; i++) {
-		moments[i] = clock_ns(CLOCK_MONOTONIC) +
-			     (int64_t)(next_random(&seed) % 1000000000);
+		choose_moment(i);
 		start(&detached, sleep_until, (void *)(intptr_t)i);
 	}
-	made = clock_ns(CLOCK_MONOTONIC);
+	all_made();
 	wait_for(&zero);
-	end_timers(n, moments, late, made);
-	for (long i = 0; i < n; i++)
-		if (late[i] < 0)
-			abort();
+	end_timers(n);
 }
 
 static sem_t latch;

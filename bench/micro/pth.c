@@ -324,8 +324,6 @@ static void row_contended(void)
 		abort();
 }
 
-static int64_t *moments, *late;
-
 /* Pth counts in microseconds. */
 static void *sleep_until(void *arg)
 {
@@ -334,30 +332,22 @@ static void *sleep_until(void *arg)
 
 	if (us > 0)
 		pth_nap(pth_time(us / 1000000, us % 1000000));
-	late[i] = clock_ns(CLOCK_MONOTONIC) - moments[i];
+	woke(i);
 	return count_down(arg);
 }
 
 static void row_timers(void)
 {
-	uint64_t seed = 88172645463325252;
-	int64_t made;
-
 	n = number("n", 10000);
-	moments = calloc((size_t)n, sizeof(*moments));
-	late = calloc((size_t)n, sizeof(*late));
-	if (!moments || !late)
-		abort();
-	begin();
+	begin_timers(n);
 	left = n;
 	for (long i = 0; i < n; i++) {
-		moments[i] = clock_ns(CLOCK_MONOTONIC) +
-			     (int64_t)(next_random(&seed) % 1000000000);
+		choose_moment(i);
 		start(detached, sleep_until, (void *)(intptr_t)i);
 	}
-	made = clock_ns(CLOCK_MONOTONIC);
+	all_made();
 	wait_for_all();
-	end_timers(n, moments, late, made);
+	end_timers(n);
 }
 
 static pth_cond_t latch = PTH_COND_INIT;
