@@ -38,19 +38,6 @@
  * may have it: its partner will most likely run it at once. */
 #define NEXT_PAUSE	150	/* turns of arch_relax */
 
-static void push_local(struct worker *w, struct coro *c)
-{
-	struct coro_list spill = { 0 };
-
-	if (unlikely(sched.migrate)) {
-		ready_global(c);
-		return;
-	}
-	runq_push(&w->runq, c, &spill);
-	while ((c = coro_list_pop(&spill)))
-		ready_global(c);
-}
-
 static void finish_park(struct worker *w, struct coro *c)
 {
 	uint32_t s = CORO_PARKING;
@@ -62,7 +49,7 @@ static void finish_park(struct worker *w, struct coro *c)
 		return;
 	invariant(s == CORO_WAKING);
 	atomic_store_explicit(&c->state, CORO_READY, memory_order_relaxed);
-	push_local(w, c);
+	ready_last(w, c);
 }
 
 static void finish_exit(struct coro *c)
@@ -100,7 +87,7 @@ void loop_arrive(struct coro *me)
 		break;
 	case PARTING_YIELD:
 		atomic_store_explicit(&c->state, CORO_READY, memory_order_release);
-		push_local(w, c);
+		ready_last(w, c);
 		break;
 	case PARTING_EXIT:
 		finish_exit(c);
@@ -246,7 +233,7 @@ static struct coro *take_stranger(struct worker *w)
 static struct coro *take_global(struct worker *w)
 {
 	struct coro *first, *c;
-	uint32_t n;
+	uint32_t n, room;
 
 	if (atomic_load_explicit(&sched.nglobal, memory_order_relaxed) == 0)
 		return NULL;
@@ -263,15 +250,12 @@ static struct coro *take_global(struct worker *w)
 	n = sched.global.n / sched.target;
 	if (n > RUNQ_SIZE / 4)
 		n = RUNQ_SIZE / 4;
-	while (n-- && (c = coro_list_pop(&sched.global))) {
-		struct coro_list spill = { 0 };
-
-		if (runq_length(&w->runq) > RUNQ_SIZE / 2) {
-			coro_list_push(&sched.global, c);
-			break;
-		}
-		runq_push(&w->runq, c, &spill);
-	}
+	/* It can only grow: nobody else puts any in. */
+	room = RUNQ_SIZE - runq_waiting(&w->runq);
+	if (n > room)
+		n = room;
+	while (n-- && (c = coro_list_pop(&sched.global)))
+		invariant(runq_push(&w->runq, c));
 	atomic_store_explicit(&sched.nglobal, sched.global.n,
 			      memory_order_relaxed);
 	unlock(&sched.lock);
@@ -308,8 +292,8 @@ static struct coro *steal(struct worker *w)
 }
 
 /* What workers without a slot have on their queues: they block or compute, and
- * while all others have work of their own nobody steals from them. A few at a
- * time, since there may be many. */
+ * while all others have work of their own nobody steals from them. A few workers at
+ * a time, since there may be many. */
 static void rescue(struct worker *w)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
@@ -320,15 +304,11 @@ static void rescue(struct worker *w)
 			&sched.workers[(start + i) % n], memory_order_acquire);
 		struct coro *c;
 
-		/* Half of a full queue must find room on ours. */
-		if (runq_length(&w->runq) > RUNQ_SIZE / 2)
-			return;
 		if (!from || from == w || !runq_length(&from->runq) ||
 		    atomic_load_explicit(&from->slot, memory_order_relaxed))
 			continue;
-		c = runq_steal(&w->runq, &from->runq, true);
-		if (c)
-			push_local(w, c);
+		while ((c = runq_take(&from->runq)))
+			ready_global(c);
 	}
 }
 

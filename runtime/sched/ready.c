@@ -9,7 +9,14 @@
  *	sleeper: nidle++ (or spinning--); fence; read all queues; sleep
  *
  * Whichever fence comes second sees the other's write: either the waker finds
- * an idle worker, or the worker finds the work. */
+ * an idle worker, or the worker finds the work.
+ *
+ * Who became ready first shall run first, however many are ready. So all but the
+ * one in the next slot go behind those who wait already: to the worker's own tail,
+ * or, when that is full or somebody is on the queue for everybody, to the end of
+ * that. Whoever is on a ring is then older than whoever is on the queue, which
+ * workers move to their rings in order. It is the order of one queue but for what
+ * a ring holds, without its lock as long as there is no such crowd. */
 #include "sched/ready.h"
 #include "base/fatal.h"
 #include "base/sys.h"
@@ -122,9 +129,10 @@ static void push_global(struct coro_list *l)
 	struct coro *c;
 
 	lock(&sched.lock);
-	atomic_fetch_add_explicit(&sched.nglobal, l->n, memory_order_relaxed);
 	while ((c = coro_list_pop(l)))
 		coro_list_push(&sched.global, c);
+	atomic_store_explicit(&sched.nglobal, sched.global.n,
+			      memory_order_relaxed);
 	unlock(&sched.lock);
 }
 
@@ -148,20 +156,18 @@ static struct worker *own_worker(void)
 	return me->worker;
 }
 
-static void push(struct worker *w, struct coro *c, bool next)
+static bool push_local(struct worker *w, struct coro *c)
 {
-	struct coro_list spill = { 0 };
+	return w && likely(!sched.migrate) &&
+	       likely(!atomic_load_explicit(&sched.nglobal,
+					    memory_order_relaxed)) &&
+	       likely(runq_push(&w->runq, c));
+}
 
-	if (!w || unlikely(sched.migrate)) {
+void ready_last(struct worker *w, struct coro *c)
+{
+	if (!push_local(w, c))
 		ready_global(c);
-		return;
-	}
-	if (next)
-		runq_push_next(&w->runq, c, &spill);
-	else
-		runq_push(&w->runq, c, &spill);
-	if (spill.n)
-		push_global(&spill);
 }
 
 /* Moves c out of its wait. True when the caller shall queue it; false when
@@ -202,23 +208,34 @@ static bool settle(struct coro *c)
 
 void ready(struct coro *c)
 {
+	struct worker *w;
+
 	if (!settle(c))
 		return;
-	push(own_worker(), c, true);
+	w = own_worker();
+	if (w && likely(!sched.migrate))
+		c = runq_put_next(&w->runq, c);
+	if (c)
+		ready_last(w, c);
 	wake_worker();
 }
 
 void ready_all(struct coro_list *l)
 {
 	struct worker *w = own_worker();
+	struct coro_list global = { 0 };
 	struct coro *c;
 	uint32_t n = 0;
 
 	while ((c = coro_list_pop(l)))
 		if (settle(c)) {
-			push(w, c, false);
+			/* Nobody overtakes who came before. */
+			if (global.n || !push_local(w, c))
+				coro_list_push(&global, c);
 			n++;
 		}
+	if (global.n)
+		push_global(&global);
 	if (n)
 		wake_worker();
 }
@@ -226,6 +243,6 @@ void ready_all(struct coro_list *l)
 void ready_new(struct coro *c)
 {
 	atomic_store_explicit(&c->state, CORO_READY, memory_order_release);
-	push(own_worker(), c, false);
+	ready_last(own_worker(), c);
 	wake_worker();
 }

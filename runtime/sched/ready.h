@@ -19,7 +19,12 @@ void ready_new(struct coro *c);
  * help. */
 void wake_worker(void);
 
-/* Puts c on the queue for everybody. */
+/* Puts c, which is ready, behind those who wait for w, its own worker, or if they
+ * are many for any; only that for NULL. Wakes nobody. */
+struct worker;
+void ready_last(struct worker *w, struct coro *c);
+
+/* Puts c on the queue for everybody. Wakes nobody. */
 void ready_global(struct coro *c);
 
 #endif

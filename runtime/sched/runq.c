@@ -14,59 +14,49 @@
 /* Two partners in the next slot must not starve the ring. */
 #define NEXT_TURNS 16
 
-static void spill_half(struct runq *q, uint32_t head, struct coro *c,
-		       struct coro_list *spill)
+bool runq_push(struct runq *q, struct coro *c)
 {
-	uint32_t n = RUNQ_SIZE / 2;
-	struct coro *batch[RUNQ_SIZE / 2];
+	/* acquire: pairs with the takers' release. */
+	uint32_t head = atomic_load_explicit(&q->head, memory_order_acquire);
+	uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
 
-	for (uint32_t i = 0; i < n; i++)
-		batch[i] = atomic_load_explicit(&q->ring[(head + i) % RUNQ_SIZE],
-						memory_order_relaxed);
-	/* release: a slot is reused only after we have read it (Q2). */
-	if (!atomic_compare_exchange_strong_explicit(&q->head, &head, head + n,
-						     memory_order_release,
-						     memory_order_relaxed))
-		return;		/* thieves made room */
-	for (uint32_t i = 0; i < n; i++)
-		coro_list_push(spill, batch[i]);
-	coro_list_push(spill, c);
+	if (tail - head >= RUNQ_SIZE)
+		return false;
+	atomic_store_explicit(&q->ring[tail % RUNQ_SIZE], c,
+			      memory_order_relaxed);
+	/* release: takers find the slot written. */
+	atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
+	return true;
 }
 
-void runq_push(struct runq *q, struct coro *c, struct coro_list *spill)
+struct coro *runq_put_next(struct runq *q, struct coro *c)
 {
-	uint32_t head, tail, spilled = spill->n;
+	return atomic_exchange_explicit(&q->next, c, memory_order_acq_rel);
+}
+
+struct coro *runq_take(struct runq *q)
+{
+	uint32_t head = atomic_load_explicit(&q->head, memory_order_acquire);
+	uint32_t tail;
+	struct coro *c;
 
 	for (;;) {
-		/* acquire: pairs with the takers' release. */
-		head = atomic_load_explicit(&q->head, memory_order_acquire);
-		tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
-		if (tail - head < RUNQ_SIZE) {
-			atomic_store_explicit(&q->ring[tail % RUNQ_SIZE], c,
-					      memory_order_relaxed);
-			/* release: takers find the slot written. */
-			atomic_store_explicit(&q->tail, tail + 1,
-					      memory_order_release);
-			return;
-		}
-		spill_half(q, head, c, spill);
-		if (spill->n != spilled)
-			return;
+		/* acquire: pairs with the owner's release. */
+		tail = atomic_load_explicit(&q->tail, memory_order_acquire);
+		if (tail == head)
+			return atomic_exchange_explicit(&q->next, NULL,
+							memory_order_acq_rel);
+		c = atomic_load_explicit(&q->ring[head % RUNQ_SIZE],
+					 memory_order_relaxed);
+		if (atomic_compare_exchange_weak_explicit(
+			    &q->head, &head, head + 1, memory_order_acq_rel,
+			    memory_order_acquire))
+			return c;
 	}
-}
-
-void runq_push_next(struct runq *q, struct coro *c, struct coro_list *spill)
-{
-	struct coro *old = atomic_exchange_explicit(&q->next, c,
-						    memory_order_acq_rel);
-
-	if (old)
-		runq_push(q, old, spill);
 }
 
 struct coro *runq_pop(struct runq *q)
 {
-	uint32_t head, tail;
 	struct coro *c;
 
 	if (q->next_run < NEXT_TURNS) {
@@ -80,19 +70,7 @@ struct coro *runq_pop(struct runq *q)
 		}
 	}
 	q->next_run = 0;
-	head = atomic_load_explicit(&q->head, memory_order_acquire);
-	for (;;) {
-		tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
-		if (tail == head)
-			return atomic_exchange_explicit(&q->next, NULL,
-							memory_order_acq_rel);
-		c = atomic_load_explicit(&q->ring[head % RUNQ_SIZE],
-					 memory_order_relaxed);
-		if (atomic_compare_exchange_weak_explicit(
-			    &q->head, &head, head + 1, memory_order_acq_rel,
-			    memory_order_acquire))
-			return c;
-	}
+	return runq_take(q);
 }
 
 struct coro *runq_steal(struct runq *to, struct runq *from, bool take_next)
@@ -133,11 +111,16 @@ struct coro *runq_steal(struct runq *to, struct runq *from, bool take_next)
 				    memory_order_relaxed);
 }
 
-uint32_t runq_length(const struct runq *q)
+uint32_t runq_waiting(const struct runq *q)
 {
 	uint32_t head = atomic_load_explicit(&q->head, memory_order_acquire);
 	uint32_t tail = atomic_load_explicit(&q->tail, memory_order_acquire);
 
-	return tail - head +
+	return tail - head;
+}
+
+uint32_t runq_length(const struct runq *q)
+{
+	return runq_waiting(q) +
 	       (atomic_load_explicit(&q->next, memory_order_acquire) != NULL);
 }

@@ -4,7 +4,9 @@
  * A ring that its owner fills at the tail and everybody empties at the head,
  * and before it one slot for the coroutine that was readied last, so that two
  * who talk to each other stay on one worker and in one cache. The ring is the
- * one of Go's scheduler: it needs no lock, and a full one spills half. */
+ * one of Go's scheduler, and needs no lock. Where Go's moves half of a full one to
+ * the queue for everybody, and with it those who have waited longest, ours takes
+ * nobody in: newcomers stand behind the rest (see ready.c). */
 #ifndef COGO_SCHED_RUNQ_H
 #define COGO_SCHED_RUNQ_H
 
@@ -22,12 +24,12 @@ struct runq {
 	_Atomic(struct coro *) ring[RUNQ_SIZE];
 };
 
-/* Puts c at the tail; when the ring is full, moves half of it and c to spill.
- * Owner only. */
-void runq_push(struct runq *q, struct coro *c, struct coro_list *spill);
+/* Puts c at the tail. False when the ring is full. Owner only. */
+bool runq_push(struct runq *q, struct coro *c);
 
-/* Puts c into the next slot; who was there goes to the tail. Owner only. */
-void runq_push_next(struct runq *q, struct coro *c, struct coro_list *spill);
+/* Puts c into the next slot, and returns who was there, whose place is at the tail
+ * now, or NULL. Owner only. */
+struct coro *runq_put_next(struct runq *q, struct coro *c);
 
 /* The coroutine to run now, or NULL. Owner only. */
 struct coro *runq_pop(struct runq *q);
@@ -36,7 +38,11 @@ struct coro *runq_pop(struct runq *q);
  * The next slot goes only when the ring is empty and take_next is set. */
 struct coro *runq_steal(struct runq *to, struct runq *from, bool take_next);
 
-/* How many wait; from outside a guess. */
+/* The one who has waited longest, and the next slot's last of all; or NULL. */
+struct coro *runq_take(struct runq *q);
+
+/* How many wait, and of them on the ring; from outside a guess. */
 uint32_t runq_length(const struct runq *q);
+uint32_t runq_waiting(const struct runq *q);
 
 #endif

@@ -3,9 +3,9 @@
  *
  * Real: sched/runq.c, with a ring of 4 that begins just before its counters
  * wrap. The owner does any few of its verbs, after it has put so many in as the
- * model is told; each thief steals once or twice, with the next slot or without,
- * into a queue of its own, and takes out what it got. With "chain" the second
- * thief steals from the first.
+ * model is told; each thief steals twice, with the next slot or without, into a
+ * queue of its own, and takes out what it got, or takes one out at once. With
+ * "chain" the second thief steals from the first.
  *
  * - whatever was put in is taken out once: nobody is lost, nobody is there
  *   twice;
@@ -52,11 +52,10 @@ static void take(struct coro *c)
 	taken[i] = 1;
 }
 
-static void spilled(struct coro_list *l)
+/* Who finds no room is the owner's again. */
+static void push(struct coro *c)
 {
-	struct coro *c;
-
-	while ((c = coro_list_pop(l)))
+	if (c && !runq_push(&owners, c))
 		take(c);
 }
 
@@ -67,24 +66,22 @@ static struct coro *fresh(void)
 
 static void owner(void *arg)
 {
-	struct coro_list spill = { 0 };
 	struct coro *c;
 
 	(void)arg;
 	for (uint32_t i = 0; i < steps; i++) {
 		switch (explore_choose(3)) {
 		case 0:
-			runq_push(&owners, fresh(), &spill);
+			push(fresh());
 			break;
 		case 1:
-			runq_push_next(&owners, fresh(), &spill);
+			push(runq_put_next(&owners, fresh()));
 			break;
 		default:
 			c = runq_pop(&owners);
 			if (c)
 				take(c);
 		}
-		spilled(&spill);
 	}
 }
 
@@ -104,7 +101,9 @@ static void thief(void *arg)
 	struct coro *c;
 
 	for (int i = 0; i < 2; i++) {
-		c = runq_steal(mine, from, explore_choose(2));
+		int how = explore_choose(3);
+
+		c = how == 2 ? runq_take(from) : runq_steal(mine, from, how);
 		if (c)
 			take(c);
 	}
@@ -120,7 +119,6 @@ static void end(void)
 
 int main(int argc, char **argv)
 {
-	struct coro_list spill = { 0 };
 	char name[80];
 	int first, thieves;
 
@@ -137,7 +135,7 @@ int main(int argc, char **argv)
 	owners.head = owners.tail = UINT32_MAX - 2;
 	thiefs[0].head = thiefs[0].tail = UINT32_MAX;
 	for (int i = 0; i < first; i++)
-		runq_push(&owners, fresh(), &spill);
+		push(fresh());
 	explore_actor("owner", owner, NULL);
 	for (int i = 0; i < thieves; i++)
 		explore_actor(i ? "thief 2" : "thief 1", thief, &thiefs[i]);

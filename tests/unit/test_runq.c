@@ -7,7 +7,6 @@
 #define MANY 2000
 static struct coro c[MANY];
 static struct runq q, other;
-static struct coro_list spill;
 
 static int number(const struct coro *one)
 {
@@ -17,7 +16,7 @@ static int number(const struct coro *one)
 static void push_all(int from, int to)
 {
 	for (int i = from; i < to; i++)
-		runq_push(&q, &c[i], &spill);
+		check(runq_push(&q, &c[i]));
 }
 
 Test(runq, the_ring_is_first_in_first_out)
@@ -28,20 +27,17 @@ Test(runq, the_ring_is_first_in_first_out)
 	for (int i = 0; i < 100; i++)
 		check_eq(number(runq_pop(&q)), i);
 	check(runq_pop(&q) == NULL);
-	check_eq(spill.n, 0);
 }
 
 Test(runq, who_was_readied_last_runs_first)
 {
 	push_all(0, 3);
-	runq_push_next(&q, &c[10], &spill);
-	runq_push_next(&q, &c[11], &spill);
-	check_eq(runq_length(&q), 5);
+	check(runq_put_next(&q, &c[10]) == NULL);
+	check_eq(number(runq_put_next(&q, &c[11])), 10);
+	check_eq(runq_length(&q), 4);
 	check_eq(number(runq_pop(&q)), 11);
 	for (int i = 0; i < 3; i++)
 		check_eq(number(runq_pop(&q)), i);
-	/* Who was in the slot before went to the tail. */
-	check_eq(number(runq_pop(&q)), 10);
 	check(runq_pop(&q) == NULL);
 }
 
@@ -54,7 +50,10 @@ Test(runq, two_who_talk_to_each_other_do_not_starve_the_rest)
 		int got;
 
 		do {
-			runq_push_next(&q, &c[100 + turns % 2], &spill);
+			struct coro *was =
+				runq_put_next(&q, &c[100 + turns % 2]);
+
+			check(!was || runq_push(&q, was));
 			got = number(runq_pop(&q));
 			check(++turns < 500);
 		} while (got >= 100);
@@ -64,28 +63,18 @@ Test(runq, two_who_talk_to_each_other_do_not_starve_the_rest)
 	}
 }
 
-Test(runq, a_full_ring_spills_half_and_loses_nothing)
+Test(runq, a_full_ring_takes_nobody_in_and_keeps_who_came_first)
 {
-	bool seen[MANY] = { false };
-	struct coro *got;
-	int n = 0;
-
-	push_all(0, 256);
-	check_eq(spill.n, 0);
-	push_all(256, 257);
-	check_eq(spill.n, 129);
-	push_all(257, MANY);
-	while ((got = coro_list_pop(&spill))) {
-		check(!seen[number(got)]);
-		seen[number(got)] = true;
-		n++;
-	}
-	while ((got = runq_pop(&q))) {
-		check(!seen[number(got)]);
-		seen[number(got)] = true;
-		n++;
-	}
-	check_eq(n, MANY);
+	push_all(0, RUNQ_SIZE);
+	check(!runq_push(&q, &c[1000]));
+	check_eq(runq_length(&q), RUNQ_SIZE);
+	check_eq(number(runq_pop(&q)), 0);
+	check(runq_push(&q, &c[1000]));
+	check(!runq_push(&q, &c[1001]));
+	for (int i = 1; i < (int)RUNQ_SIZE; i++)
+		check_eq(number(runq_pop(&q)), i);
+	check_eq(number(runq_pop(&q)), 1000);
+	check(runq_pop(&q) == NULL);
 }
 
 Test(runq, counters_may_wrap)
@@ -121,8 +110,8 @@ Test(runq, a_thief_takes_half_the_oldest_first)
 
 Test(runq, the_next_slot_is_stolen_last_and_only_when_asked)
 {
-	runq_push_next(&q, &c[1], &spill);
-	runq_push(&q, &c[2], &spill);
+	runq_put_next(&q, &c[1]);
+	check(runq_push(&q, &c[2]));
 	check_eq(number(runq_steal(&other, &q, true)), 2);
 	check(runq_steal(&other, &q, false) == NULL);
 	check_eq(number(runq_steal(&other, &q, true)), 1);
@@ -139,7 +128,7 @@ Test(runq, the_next_slot_is_stolen_last_and_only_when_asked)
 static struct runq queues[OWNERS];
 static _Atomic uint32_t holder[MANY];	/* 0: on a queue */
 static _Atomic bool stop;
-static struct { uint64_t seed; long taken, stolen, spilled; } owner[OWNERS];
+static struct { uint64_t seed; long taken, stolen; } owner[OWNERS];
 
 static void take(struct coro *got, int me, struct coro **held, int *nheld)
 {
@@ -158,7 +147,6 @@ static void *be_owner(void *arg)
 
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		uint64_t r = unit_random(seed);
-		struct coro_list over = { 0 };
 
 		switch (nheld > HELD ? r % 4 : r % 8) {
 		case 0:
@@ -171,14 +159,10 @@ static void *be_owner(void *arg)
 			check_eq(atomic_exchange(&holder[number(got)], 0),
 				 me + 1);
 			if (r & 16)
-				runq_push(mine, got, &over);
-			else
-				runq_push_next(mine, got, &over);
-			/* What spills is the owner's again. */
-			while ((got = coro_list_pop(&over))) {
-				owner[me].spilled++;
+				got = runq_put_next(mine, got);
+			/* Who finds no room is the owner's again. */
+			if (got && !runq_push(mine, got))
 				take(got, me, held, &nheld);
-			}
 			break;
 		case 4:
 		case 5:
@@ -201,13 +185,10 @@ static void *be_owner(void *arg)
 		}
 	}
 	while (nheld) {
-		struct coro_list over = { 0 };
-
 		got = held[--nheld];
 		atomic_store(&holder[number(got)], 0);
-		runq_push(mine, got, &over);
-		while ((got = coro_list_pop(&over)))
-			atomic_fetch_add(&holder[number(got)], 1000);
+		if (!runq_push(mine, got))
+			atomic_store(&holder[number(got)], 1000);
 	}
 	return NULL;
 }
@@ -220,12 +201,8 @@ Test(runq, in_a_storm_nothing_is_lost_and_nothing_is_had_twice, .timeout = 180)
 	pthread_t t[OWNERS];
 	struct coro *got;
 
-	for (int i = 0; i < MANY / 2; i++) {
-		struct coro_list over = { 0 };
-
-		runq_push(&queues[i % OWNERS], &c[i], &over);
-		check_eq(over.n, 0);
-	}
+	for (int i = 0; i < MANY / 2; i++)
+		check(runq_push(&queues[i % OWNERS], &c[i]));
 	for (intptr_t i = 0; i < OWNERS; i++) {
 		owner[i].seed = unit_random(&seed);
 		check_eq(pthread_create(&t[i], NULL, be_owner, (void *)i), 0);
