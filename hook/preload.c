@@ -111,6 +111,7 @@ __attribute__((constructor)) static void come_to_life(void)
 	cancel_load();
 	boot_load();
 	gate_load();
+	locale_load();
 	thread_watch_ends();
 	if (!gate_ours)
 		return;

@@ -46,8 +46,7 @@ void go_ref(struct coro *c)
 
 void go_unref(struct coro *c)
 {
-	/* acq_rel: the last one sees what all others did. */
-	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
+	if (coro_last_ref(&c->refs))
 		coro_put(c);
 }
 

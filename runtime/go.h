@@ -38,11 +38,16 @@ _Noreturn void go_exit(void);
 /* Names the caller, and its handle if it has one; the first 15 bytes are kept. */
 void go_set_name(struct coro *me, const char *name);
 
-/* Nothing of the program's will run on the caller any more but destructors: these
- * run, and whoever waits for its end as a handle of the native API learns that it
- * has come. Outside the runtime. u: its outermost base, which has been ended; what
- * a panic has left with it is taken, and a destructor's panic becomes its own. The
- * caller is in the runtime afterwards, and if it is a coroutine stays there. */
+/* The caller's function has returned: the destructors of what it has of its own, in
+ * its outermost base still. Outside the runtime. */
+void go_destroy(struct coro *me);
+
+/* Nothing of the program's will run on the caller any more but those of its
+ * destructors that a walk to its outermost base has left over: these run, and
+ * whoever waits for its end as a handle of the native API learns that it has come.
+ * Outside the runtime. u: that base, which has been ended; what a panic has left
+ * with it is taken, and a destructor's panic becomes its own. The caller is in the
+ * runtime afterwards, and if it is a coroutine stays there. */
 struct unwind;
 void go_ended(struct coro *me, struct unwind *u);
 

@@ -263,8 +263,10 @@ static void thread_main(void *arg)
 	struct unwind u;
 
 	unwind_begin(t->coro, &u);
-	if (_setjmp(u.end) == 0)
+	if (_setjmp(u.end) == 0) {
 		t->result = t->start(t->arg);
+		go_destroy(t->coro);
+	}
 	/* One that panicked has no result either. */
 	if (u.why == UNWIND_CANCELED || u.why == UNWIND_PANIC)
 		t->result = PTHREAD_CANCELED;

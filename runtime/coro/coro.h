@@ -227,6 +227,16 @@ extern bool coro_any_shares;
 int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	     struct coro **ret_coro);
 
+/* Drops the caller's reference, of a coroutine or of what goes with one: true when
+ * that was the last. Who alone has one need not say so in one step with anybody:
+ * nobody else can make another. */
+static inline bool coro_last_ref(_Atomic uint32_t *refs)
+{
+	/* acquire, and acq_rel: the last one sees what all others did. */
+	return atomic_load_explicit(refs, memory_order_acquire) == 1 ||
+	       atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1;
+}
+
 /* The last reference of a coroutine that is DONE and off its stack: keeps the
  * shell (object, stack, TLS block) for the next coro_get. */
 void coro_put(struct coro *c);

@@ -20,14 +20,14 @@ NOINLINE void self_set(struct coro *c)
 	atomic_store_explicit(&current, c, memory_order_relaxed);
 }
 
-NOINLINE void self_leave(struct coro *me)
+void self_leave(struct coro *me)
 {
 	tls_take(&me->carried);
 }
 
-NOINLINE void self_arrive(struct coro *me)
+void self_arrive(struct coro *me)
 {
-	self_set(me);
+	self_set_in(arch_tp_get(), me);
 	/* A worker's own stack keeps nothing from before. */
 	if (me->kind != CORO_KIND_ROOT)
 		tls_give(&me->carried);

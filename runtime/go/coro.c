@@ -58,21 +58,31 @@ static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
 	ready_all(&woken);
 }
 
-/* The destructors, up to the first that does not return: false then. */
+void go_destroy(struct coro *me)
+{
+	/* What destructors wait for is waited for. */
+	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
+				 memory_order_relaxed);
+	if (me->local)
+		local_end(me);
+	go_lent.thread_ends(me);
+	/* A thread_local object's destructor may have set some again. */
+	if (unlikely(me->local != NULL))
+		local_end(me);
+}
+
+/* Up to the first that does not return: false then. */
 static bool destroy(struct coro *me, struct unwind *v)
 {
 	if (_setjmp(v->end))
 		return false;
-	local_end(me);
-	go_lent.thread_ends(me);
-	/* A thread_local object's destructor may have set some again. */
-	local_end(me);
+	go_destroy(me);
 	return true;
 }
 
 /* One that panics or exits ends itself alone: each is taken off before it runs, so
  * whoever begins anew finds the next. */
-static SANITIZE_IN_PLACE void destroy_all(struct coro *me, struct unwind *u)
+static COLD SANITIZE_IN_PLACE void destroy_rest(struct coro *me, struct unwind *u)
 {
 	bool done = false;
 
@@ -97,13 +107,10 @@ static SANITIZE_IN_PLACE void destroy_all(struct coro *me, struct unwind *u)
 void go_ended(struct coro *me, struct unwind *u)
 {
 	struct cogo_coro *n;
-	char *trace;
+	char *trace = NULL;
 
-	/* What destructors wait for is waited for. */
-	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
-				 memory_order_relaxed);
-	destroy_all(me, u);
-	trace = NULL;
+	if (unlikely(u->why != UNWIND_NOT))
+		destroy_rest(me, u);
 	if (unlikely(u->trace)) {
 		trace = go_write_trace(u->trace);
 		free(u->trace);
@@ -167,8 +174,10 @@ static SANITIZE_IN_PLACE void run(void *arg)
 	struct unwind u;
 
 	unwind_begin(me, &u);
-	if (_setjmp(u.end) == 0)
+	if (_setjmp(u.end) == 0) {
 		n->fn(n->arg);
+		go_destroy(me);
+	}
 	unwind_end(me, &u);
 	go_ended(me, &u);
 	if (unlikely(me->kind == CORO_KIND_THREAD))
@@ -304,7 +313,8 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 			goto unmake;
 	}
 	if (ret) {
-		native_ref(n);
+		/* Nobody else has one yet. */
+		atomic_store_explicit(&n->refs, 2, memory_order_relaxed);
 		*ret = n;
 	}
 	if (attr->flags & COGO_RUN_FIRST)

@@ -95,7 +95,12 @@ static struct {
 	/* Only where storage is shared, and only if the program began with the
 	 * C++ library: one word and a number, by the ABI of C++. */
 	void **(*exceptions)(void);
+
+	/* libc's: the name is one that we stand in front of. */
+	locale_t (*uselocale)(locale_t);
 } tls = { .why = "not initialised" };
+
+struct tls_own tls_own;
 
 /* The libraries of the beginning that have variables: where those are from the
  * thread pointer, and their first values. */
@@ -461,9 +466,15 @@ void tls_init(bool force_shared)
 	tls.private = !tls.why;
 	find_member("_thread_db_pthread_cancelhandling", &tls.cancel);
 	*(void **)&tls.exceptions = dlsym(RTLD_DEFAULT, "__cxa_get_globals");
+	*(void **)&tls.uselocale = dlsym(RTLD_NEXT, "uselocale");
 	/* Not the program's: once tells of it, and twice lets it go. */
 	dlerror();
 	dlerror();
+	tls_own = (struct tls_own){
+		.error = (char *)&errno - (char *)arch_tp_get(),
+		.resolver_error = (char *)&h_errno - (char *)arch_tp_get(),
+		.more = true,
+	};
 	if (tls.private) {
 		tls.why = "";
 		dl_iterate_phdr(find_libc, (void *)tls.ctype_init);
@@ -608,7 +619,7 @@ void tls_enter(void)
 			(uintptr_t)thread_of(tp) + tls.resolver_state;
 	/* What libc keeps of the last user of this block: its locale and its
 	 * errno are not ours. */
-	uselocale(LC_GLOBAL_LOCALE);
+	tls.uselocale(LC_GLOBAL_LOCALE);
 	tls.ctype_init();
 	errno = 0;
 }
@@ -739,31 +750,32 @@ void tls_carried_init(struct tls_carried *c)
 	c->locale = LC_GLOBAL_LOCALE;
 }
 
-void tls_take(struct tls_carried *c)
+void tls_carry_locale(bool carry)
+{
+	write_once(tls_own.more, carry || tls.exceptions);
+}
+
+void tls_take_more(struct tls_carried *c)
 {
 	void **exceptions;
 
-	c->error = errno;
-	c->resolver_error = h_errno;
-	c->locale = uselocale(NULL);
+	c->locale = tls.uselocale(NULL);
 	if (tls.exceptions) {
 		exceptions = tls.exceptions();
 		memcpy(c->exceptions, exceptions, sizeof(c->exceptions));
 	}
 }
 
-void tls_give(const struct tls_carried *c)
+void tls_give_more(const struct tls_carried *c)
 {
 	void **exceptions;
 
-	if (uselocale(NULL) != c->locale)
-		uselocale(c->locale);
+	if (tls.uselocale(NULL) != c->locale)
+		tls.uselocale(c->locale);
 	if (tls.exceptions) {
 		exceptions = tls.exceptions();
 		memcpy(exceptions, c->exceptions, sizeof(c->exceptions));
 	}
-	h_errno = c->resolver_error;
-	errno = c->error;
 }
 
 void **tls_exceptions(void)

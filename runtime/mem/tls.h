@@ -10,6 +10,7 @@
 #ifndef COGO_MEM_TLS_H
 #define COGO_MEM_TLS_H
 
+#include "arch/tp.h"
 #include "base/compiler.h"
 #include <stdbool.h>
 
@@ -89,10 +90,42 @@ struct tls_carried {
 	void *locale;
 	void *exceptions[2];
 };
-/* As a new thread has it; from this storage; into this storage. */
+/* As a new thread has it. */
 void tls_carried_init(struct tls_carried *c);
-void tls_take(struct tls_carried *c);
-void tls_give(const struct tls_carried *c);
+/* Whether anybody may have set a locale for itself: true until this says that
+ * nobody has, and from then on whoever does says so. */
+void tls_carry_locale(bool carry);
+
+/* Where libc's own are from the thread pointer, on each thread; and whether any of
+ * the rest has to be looked at. */
+struct tls_own {
+	long error, resolver_error;
+	bool more;
+};
+extern struct tls_own tls_own;
+void tls_take_more(struct tls_carried *c);
+void tls_give_more(const struct tls_carried *c);
+
+/* From this storage; into this storage. At every switch. */
+static inline void tls_take(struct tls_carried *c)
+{
+	uintptr_t tp = arch_tp_get();
+
+	c->error = *(int *)(tp + (uintptr_t)tls_own.error);
+	c->resolver_error = *(int *)(tp + (uintptr_t)tls_own.resolver_error);
+	if (unlikely(read_once(tls_own.more)))
+		tls_take_more(c);
+}
+
+static inline void tls_give(const struct tls_carried *c)
+{
+	uintptr_t tp = arch_tp_get();
+
+	if (unlikely(read_once(tls_own.more)))
+		tls_give_more(c);
+	*(int *)(tp + (uintptr_t)tls_own.resolver_error) = c->resolver_error;
+	*(int *)(tp + (uintptr_t)tls_own.error) = c->error;
+}
 
 /* The two words in which the C++ library keeps this thread's exceptions: those
  * caught, and how many are in flight. NULL without that library. */

@@ -56,7 +56,7 @@ static void finish_exit(struct coro *c)
 {
 	/* release: whoever drops the last reference sees it all. */
 	atomic_store_explicit(&c->state, CORO_DONE, memory_order_release);
-	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
+	if (coro_last_ref(&c->refs))
 		coro_put(c);
 }
 

@@ -37,8 +37,7 @@ void native_unref(struct cogo_coro *n)
 {
 	struct coro_stock *stock;
 
-	/* acq_rel: the last one sees what all others did. */
-	if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) != 1)
+	if (!coro_last_ref(&n->refs))
 		return;
 	if (n->owed)
 		cogo_warn("coroutine %llu (%s) panicked, and nobody waited for it: %s",
