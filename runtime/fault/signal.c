@@ -35,7 +35,10 @@
  * G3  what the kernel does on return from kicked() and wrapper(), it does with
  *     the kick blocked before: a kick that came after the last look arrives then.
  * G4  a signal that main and all coroutines block is blocked on every kernel
- *     thread that sleeps, or the kernel would do at once what is its default. */
+ *     thread, or the kernel would do at once what is its default: main, before it
+ *     goes on, waits for those that are on their own stack with somebody's mask
+ *     from before; whoever ends, or goes to a worker's own stack, later than that
+ *     finds what main blocks, and closes its kernel thread's mask. */
 #include "fault/signal.h"
 #include "arch/context.h"
 #include "arch/ucontext.h"
@@ -57,6 +60,7 @@
 
 #define NSIG_KERNEL 64
 #define NOTES 4096
+#define CLOSING ((cogo_time)1000000000)	/* ns, at most */
 #define FIRST_QUEUED 32		/* from here on each one counts */
 #define ALL_SIGNALS (~SIG_OURS)
 /* The code of a bare signal: what there is to say of it is in a note. The kernel
@@ -461,19 +465,45 @@ bool signal_story(struct coro *me, int sig, siginfo_t *info)
 	       take_one(&for_main, sig, info, &process);
 }
 
-/* Workers that are asleep with a mask that lets in what main has blocked just
- * now would take it from the kernel, and nobody would be there to want it. */
-static void close_sleepers(sigbits mask)
+/* What of a mask a worker's kernel thread lets in though nobody on it wants it: it
+ * is on its own stack with the mask of somebody who has left, or its coroutine is
+ * just about to end. */
+static sigbits lets_in(const struct worker *w, sigbits mask)
+{
+	const struct coro *c = atomic_load_explicit(&w->current,
+						    memory_order_acquire);
+	sigbits open = mask & ~read_once(w->kernel_mask);
+
+	if (c && read_once(c->kind) == CORO_KIND_CORO)
+		return open & read_once(c->sigmask);
+	/* On its own stack for a coroutine, and under its mask. */
+	return read_once(w->call) ? 0 : open;
+}
+
+/* Such a worker would take from the kernel what main has blocked just now, and if
+ * it has no handler, that is the program's end. One that sleeps is told to close
+ * its mask, and one that is awake will do so, or run somebody: that is waited for,
+ * since whoever has blocked a signal may send it next. Not for ever, should
+ * somebody stop that thread. */
+static void close_workers(sigbits mask)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
+	struct timespec brief = { 0, 20000 };
+	cogo_time until = 0;
 
 	for (uint32_t i = 0; i < n && i < WORKERS_MAX; i++) {
 		struct worker *w = atomic_load_explicit(&sched.workers[i],
 							memory_order_acquire);
 
-		if (w && w->tid && (mask & ~w->kernel_mask) &&
-		    atomic_load_explicit(&w->away, memory_order_acquire))
-			kick_thread(w->tid);
+		while (w && read_once(w->tid) && lets_in(w, mask)) {
+			if (!until)
+				until = sys_now() + CLOSING;
+			else if (sys_now() > until)
+				return;
+			if (atomic_load_explicit(&w->away, memory_order_acquire))
+				kick_thread(w->tid);
+			sys_call(SYS_nanosleep, &brief, NULL);
+		}
 	}
 }
 
@@ -485,7 +515,7 @@ static void main_mask_is(sigbits mask)
 						  memory_order_seq_cst);
 
 	if (mask & ~before)
-		close_sleepers(mask);
+		close_workers(mask);
 }
 
 void signal_main_left(void)
@@ -1549,7 +1579,7 @@ static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx)
 	if (!me || me->vforked)
 		return;
 	if (me->kind == CORO_KIND_ROOT) {
-		/* See close_sleepers. It is asleep, and its mask its own. */
+		/* See close_workers. It is asleep, and its mask its own. */
 		if (me->worker && atomic_load_explicit(&me->worker->away,
 						       memory_order_relaxed)) {
 			set_mask_in(uctx, ALL_SIGNALS);
@@ -1729,10 +1759,14 @@ void signal_end(struct coro *me)
 	int sig;
 
 	if (me->kind == CORO_KIND_CORO && me->worker) {
-		/* Not the kernel's too: what the worker's mask still lets in is
-		 * put off for me, who is in the runtime, or is somebody else's. */
 		me->sigmask = ALL_SIGNALS;
-		tell_router(closed);	/* fences: G1, as in signal_set_mask */
+		tell_router(closed);	/* fences: G1, as in signal_set_mask; G4 */
+		/* The kernel's too only where main blocks some: what the worker's
+		 * mask still lets in is put off for me, who is in the runtime, or
+		 * is main's. */
+		if (unlikely(closed & atomic_load_explicit(&sched.main_mask,
+							   memory_order_relaxed)))
+			signal_set_mask(me, ~(sigbits)0);
 	} else {
 		signal_set_mask(me, ~(sigbits)0);
 	}

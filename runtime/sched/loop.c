@@ -122,16 +122,21 @@ static void set_mask(struct worker *w, uint64_t mask)
 	w->kernel_mask = mask;
 }
 
-/* Asleep, so away: a mask that lets in what main blocks would take from the
- * kernel what perhaps nobody wants (fault/signal.c). */
+/* On its own stack: a mask that lets in what main blocks would take from the
+ * kernel what perhaps nobody wants (fault/signal.c, G4). */
 static void close_mask(struct worker *w)
+{
+	if (unlikely(atomic_load_explicit(&sched.main_mask, memory_order_relaxed) &
+		     ~w->kernel_mask))
+		set_mask(w, ~((uint64_t)3 << 31));
+}
+
+static void close_mask_asleep(struct worker *w)
 {
 	/* seq_cst: pairs with the exchange in main_mask_is. Either we see what
 	 * main blocks, or it sees that we are away. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (unlikely(atomic_load_explicit(&sched.main_mask, memory_order_relaxed) &
-		     ~w->kernel_mask))
-		set_mask(w, ~((uint64_t)3 << 31));
+	close_mask(w);
 }
 
 void loop_switch(struct worker *w, struct coro *from, struct coro *to,
@@ -154,6 +159,8 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 		atomic_store_explicit(&to->state, CORO_RUNNING,
 				      memory_order_relaxed);
 		set_mask(w, to->sigmask);
+	} else if (parting != PARTING_CALL) {
+		close_mask(w);
 	}
 	clock_switch(from, to);
 	if (unlikely(!from->tp))
@@ -360,7 +367,7 @@ static void be_spare(struct worker *w)
 		ready_global(c);
 	wake_worker();
 	atomic_store_explicit(&w->away, true, memory_order_relaxed);
-	close_mask(w);
+	close_mask_asleep(w);
 	lock(&sched.lock);
 	w->next = sched.spare;
 	sched.spare = w;
@@ -435,7 +442,7 @@ static void go_idle(struct worker *w)
 	atomic_fetch_add_explicit(&sched.nidle, 1, memory_order_relaxed);
 	unlock(&sched.lock);
 	/* Fences: pairs with the fence in ready.c's wake_worker (L3). */
-	close_mask(w);
+	close_mask_asleep(w);
 	if (loop_work_waits()) {
 		leave_idle(w);
 		return;
@@ -502,6 +509,7 @@ void loop(struct worker *w)
 			c = w->parted;
 			w->parting = PARTING_NONE;
 			w->call_result = w->call(w->call_arg);
+			write_once(w->call, NULL);
 			loop_switch(w, w->root, c, PARTING_NONE);
 		}
 	}

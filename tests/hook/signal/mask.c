@@ -488,6 +488,42 @@ static void what_all_have_come_to_block_can_be_waited_for(void)
 static atomic_int depth, deepest, raised;
 static atomic_bool saw_itself_blocked, saw_other_blocked;
 
+/* Threads that would be ended by it come and go; then main alone is there, blocks
+ * it, and sends it to the process: nobody is left whom it could end. */
+static void *come_and_go(void *arg)
+{
+	sched_yield();
+	return arg;
+}
+
+static void block_at_last(bool early)
+{
+	sigset_t set = set_of(SIGUSR1), pending;
+	pthread_t t[4];
+	int sig = 0;
+
+	for (int i = 0; i < 4; i++)
+		t[i] = start(come_and_go, NULL);
+	for (int i = 0; i < (early ? 2 : 4); i++)
+		finish(t[i]);
+	block(SIG_BLOCK, SIGUSR1);
+	for (int i = 2; i < 4 && early; i++)
+		finish(t[i]);
+	EXPECT_EQ(kill(getpid(), SIGUSR1), 0);
+	EXPECT_EQ(sigpending(&pending), 0);
+	EXPECT_EQ(sigismember(&pending, SIGUSR1), 1);
+	EXPECT_EQ(sigwait(&set, &sig), 0);
+	EXPECT_EQ(sig, SIGUSR1);
+	block(SIG_UNBLOCK, SIGUSR1);
+}
+
+static void what_main_blocks_at_last_ends_nobody(void)
+{
+	handle_by(SIGUSR1, SIG_DFL, 0, 0);
+	for (int i = 0; i < 300; i++)
+		block_at_last(i % 2);
+}
+
 static void nest(int sig)
 {
 	int n = atomic_fetch_add(&depth, 1) + 1;
@@ -660,6 +696,7 @@ static const struct expect_case cases[] = {
 	CASE(one_that_pauses_gets_what_all_others_block),
 	CASE(a_pausing_thread_lets_the_default_in),
 	CASE(what_all_have_come_to_block_can_be_waited_for),
+	CASE_IN_MAIN(what_main_blocks_at_last_ends_nobody),
 	CASE_IN_MAIN(a_handler_blocks_its_signal_and_what_it_asked_for),
 	CASE(it_does_so_in_any_thread),
 	CASE(jumping_out_of_a_handler_restores_the_mask),
