@@ -378,14 +378,19 @@ void coro_stock_begin(struct coro_stock *stock)
 	unlock(&shells_lock);
 }
 
+void coro_stock_empty(struct coro_stock *stock)
+{
+	slab_stock_end(&stock->handles);
+	for (int i = 0; i < 2; i++)
+		if (stock->shells[i].n)
+			give_back(&stock->shells[i], 0);
+}
+
 void coro_stock_end(struct coro_stock *stock)
 {
 	struct coro_stock **at;
 
-	slab_stock_end(&stock->handles);
-	for (int i = 0; i < 2; i++)
-		if (stock->shells[i].pool)
-			give_back(&stock->shells[i], 0);
+	coro_stock_empty(stock);
 	lock(&shells_lock);
 	for (at = &stocks; *at && *at != stock; at = &(*at)->next)
 		;

@@ -96,6 +96,9 @@ struct coro_stock *coro_own_stock(void);
  * One that was never begun may be ended, too. */
 void coro_stock_begin(struct coro_stock *stock);
 void coro_stock_end(struct coro_stock *stock);
+/* What is in it is everybody's again, for its worker has nobody else to run for a
+ * while. Owner only. */
+void coro_stock_empty(struct coro_stock *stock);
 
 struct coro {
 	/* The switch. */

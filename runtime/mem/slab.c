@@ -123,7 +123,7 @@ void slab_stock_end(struct slab_stock *stock)
 {
 	struct slab *s = stock->of;
 
-	if (!s)
+	if (!stock->n)
 		return;
 	lock(&s->lock);
 	while (stock->n)

@@ -114,6 +114,7 @@ void block_bind(struct coro *me)
 	if (me->bound++ == 0) {
 		me->tid = me->worker->tid;
 		atomic_fetch_add_explicit(&bound, 1, memory_order_relaxed);
+		coro_stock_empty(&me->worker->stock);
 		leave_slot(me->worker);
 	}
 }

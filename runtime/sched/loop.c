@@ -366,6 +366,7 @@ static void be_spare(struct worker *w)
 	while ((c = runq_pop(&w->runq)))
 		ready_global(c);
 	wake_worker();
+	coro_stock_empty(&w->stock);
 	atomic_store_explicit(&w->away, true, memory_order_relaxed);
 	close_mask_asleep(w);
 	lock(&sched.lock);

@@ -184,6 +184,11 @@ void coro_stock_end(struct coro_stock *stock)
 	(void)stock;
 }
 
+void coro_stock_empty(struct coro_stock *stock)
+{
+	(void)stock;
+}
+
 long coro_each(long (*fn)(struct coro *, void *), void *arg)
 {
 	for (int i = 0; i < model.ncoros; i++)

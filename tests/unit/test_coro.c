@@ -347,10 +347,25 @@ Test(coro, what_a_worker_ends_it_makes_again_and_others_get_what_is_over)
 	check_eq(coro_live(), 2);
 	for (int i = 0; stranger != c[i]; i++)
 		check(i < 199);
-	coro_stock_end(&stock);
+	/* What it has at hand, others can have now; and it goes on. */
+	coro_stock_empty(&stock);
 	check_eq(stock.shells[0].n, 0);
 	check_eq(coro_live(), 2);
-	check_eq(coro_made(), 202);
+	me->in_runtime = 0;
+	for (int i = 0; i < 198; i++) {
+		struct coro *again = make(&usual);
+		int at = 0;
+
+		while (at < 200 && again != c[at])
+			at++;
+		check(at < 200);
+	}
+	me->in_runtime = 1;
+	check(make(&usual)->id > c[199]->id);
+	coro_stock_end(&stock);
+	check_eq(stock.shells[0].n, 0);
+	check_eq(coro_live(), 201);
+	check_eq(coro_made(), 401);
 	me->stock = NULL;
 	coro_put_thread(me);
 }
