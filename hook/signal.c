@@ -243,10 +243,11 @@ HOOKED sighandler_t sigset(int sig, sighandler_t disposition)
 
 HOOKED int sigpending(sigset_t *set)
 {
-	struct coro *me = coroutine();
+	struct coro *me = self();
 
-	if (!me)
+	if (!me || me->vforked || !gate_ours)
 		return REAL(sigpending)(set);
+	/* Main's, too: what was the process's, nobody took, and waits with us. */
 	set_of(set, signal_pending(me) & signal_mask(me));
 	return 0;
 }

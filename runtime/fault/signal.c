@@ -102,6 +102,7 @@ static int main_tid;			/* the process's first thread */
 static _Atomic sigbits main_now;	/* what it blocks at this moment */
 static struct coro for_main;		/* what is on its way there: a name only */
 static _Atomic sigbits router_open;	/* what the router's mask lets in */
+static _Atomic uint32_t routing;	/* odd: the router has some in its hands */
 static _Atomic uint32_t router_passed;	/* the word it has acted upon */
 static _Atomic(void (*)(void)) kick_act;
 static void (*cancel_act)(struct coro *);
@@ -392,12 +393,26 @@ int signal_take(struct coro *me, sigbits set, siginfo_t *ret_info)
 
 sigbits signal_pending(struct coro *me)
 {
-	sigbits kernel = 0;
+	sigbits kernel = 0, ours;
+	uint32_t turn;
 
 	sys_call(SYS_rt_sigpending, &kernel, sizeof(kernel));
-	return kernel |
-	       atomic_load_explicit(&me->sigpending, memory_order_seq_cst) |
-	       atomic_load_explicit(&process_pending, memory_order_seq_cst);
+	/* What is not with the kernel any more the router may have in its hands,
+	 * taken for somebody who did not block it; then it is with us soon. */
+	if (unlikely(atomic_load_explicit(&router_open, memory_order_relaxed) &
+		     me->sigmask))
+		wait_for_router();
+	/* Nor while it looks for somebody who wants it. */
+	do {
+		turn = atomic_load_explicit(&routing, memory_order_seq_cst);
+		if (turn & 1)
+			sys_call(SYS_sched_yield);
+		ours = atomic_load_explicit(&me->sigpending, memory_order_seq_cst) |
+		       atomic_load_explicit(&process_pending,
+					    memory_order_seq_cst);
+	} while (turn & 1 || turn != atomic_load_explicit(&routing,
+							  memory_order_seq_cst));
+	return kernel | ours;
 }
 
 /* Main */
@@ -1701,6 +1716,7 @@ static void route_all(void)
 	bool process;
 	int sig;
 
+	atomic_fetch_add_explicit(&routing, 1, memory_order_seq_cst);
 	while ((sig = take(NULL, ~left, &info, &process))) {
 		if (route(sig, &info, &waits))
 			continue;
@@ -1720,6 +1736,7 @@ static void route_all(void)
 		if (main_takes(sig) || is_open(sig))
 			left &= ~SIGBIT(sig);
 	}
+	atomic_fetch_add_explicit(&routing, 1, memory_order_seq_cst);
 }
 
 static void *router(void *arg UNUSED)
@@ -1806,6 +1823,7 @@ void signal_fork_child(void)
 	atomic_store_explicit(&process_pending, 0, memory_order_relaxed);
 	atomic_store_explicit(&for_main.sigpending, 0, memory_order_relaxed);
 	atomic_store_explicit(&router_open, 0, memory_order_relaxed);
+	atomic_store_explicit(&routing, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.left_open, 0, memory_order_relaxed);
 	main_mask_is(me ? me->sigmask : 0);
 	main_tid = sys_getpid();

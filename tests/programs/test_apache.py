@@ -254,10 +254,11 @@ def life(run, model):
     children = apache.wait_children()
     before = [child.descriptors() for child in children]
     same(load(apache, CLIENTS, apache.look), {"first"}, "turn")
-    seen = {"accesses": apache.accesses()}
     # Which of them accepted how many is chance; what stays open must not be.
     for child, kinds in zip(apache.wait_children(), before):
         run.descriptors_return(child, kinds)
+    # A line is written after the answer, and before the connection is closed.
+    seen = {"accesses": apache.accesses()}
 
     apache.configure("second")
     old = {child.pid for child in children}

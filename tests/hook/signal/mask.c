@@ -520,7 +520,10 @@ static void block_at_last(bool early)
 static void what_main_blocks_at_last_ends_nobody(void)
 {
 	handle_by(SIGUSR1, SIG_DFL, 0, 0);
-	for (int i = 0; i < 300; i++)
+	for (int i = 0; i < 200; i++)
+		block_at_last(i % 2);
+	handle_by(SIGUSR1, handle, 0, 0);
+	for (int i = 0; i < 200; i++)
 		block_at_last(i % 2);
 }
 
