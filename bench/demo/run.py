@@ -31,16 +31,9 @@ kernel threads
     until a call that nobody foresaw blocks a worker.
 """
 import argparse
-import ctypes
 import json
 import os
 import platform
-import re
-import resource
-import selectors
-import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -48,271 +41,28 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from process import (Failure, Lines, cpu_seconds, descriptors, enough_threads,
+                     memory, raise_descriptors, settle, slab_sizes, tasks, turns,
+                     wait_for)
+from programs import Tinyproxy
+
 THREADS, COGO = 'threads', 'cogo'
-
-KERNEL_STACK = 16 << 10          # x86-64 and aarch64 with 4 KiB pages
-# Bytes, for where slabinfo cannot be read: Linux 6.x on x86-64.
-SLAB_DEFAULTS = {
-    'task_struct': 5888, 'pid': 192, 'vmap_area': 72,
-    'vm_area_struct': 192, 'maple_node': 256, 'anon_vma': 104,
-    'anon_vma_chain': 64, 'eventpoll_epi': 128, 'eventpoll_pwq': 72,
-}
-# From kmalloc, so under no name of its own: the vm_struct of the kernel stack
-# and smaller things. Measured once with 4,000 threads that do nothing.
-KMALLOC_PER_TASK = 180
-MAPLE_SLOTS = 10                 # mappings that one maple_node holds, about
-
-
-class Failure(Exception):
-    """Something that the user has to be told in one sentence."""
-
-
-# ---- looking at a process ---------------------------------------------------
-
-def read(path):
-    with open(path, encoding='utf-8', errors='replace') as f:
-        return f.read()
-
-
-def slab_sizes():
-    sizes = dict(SLAB_DEFAULTS)
-    try:
-        for line in read('/proc/slabinfo').split('\n')[2:]:
-            fields = line.split()
-            if fields and fields[0] in sizes:
-                sizes[fields[0]] = int(fields[3])
-    except OSError:
-        return sizes, False
-    return sizes, True
-
-
-def cpu_seconds(pid):
-    """The CPU clock of a process: see clock_getcpuclockid(3)."""
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def tasks(pid):
-    return os.stat(f'/proc/{pid}/task').st_nlink - 2
-
-
-def turns(pid):
-    """Kernel thread -> how often it has been given a processor."""
-    found = {}
-    for tid in os.listdir(f'/proc/{pid}/task'):
-        try:
-            found[int(tid)] = int(
-                read(f'/proc/{pid}/task/{tid}/schedstat').split()[2])
-        except OSError:
-            pass
-    return found
-
-
-def descriptors(pid):
-    return len(os.listdir(f'/proc/{pid}/fd'))
-
-
-def field_kb(text, name):
-    found = re.search(rf'^{name}:\s+(\d+) kB', text, re.M)
-    return int(found.group(1)) * 1024 if found else 0
-
-
-def epoll_registrations(pid):
-    count = 0
-    for fd in os.listdir(f'/proc/{pid}/fd'):
-        try:
-            if os.readlink(f'/proc/{pid}/fd/{fd}') == 'anon_inode:[eventpoll]':
-                count += read(f'/proc/{pid}/fdinfo/{fd}').count('tfd:')
-        except OSError:
-            pass
-    return count
-
-
-def memory(pid, sizes):
-    """Bytes of the process, by where they are."""
-    maps = read(f'/proc/{pid}/maps').rstrip('\n').split('\n')
-    written = sum(1 for line in maps if line.split(' ', 2)[1].startswith('rw'))
-    n = tasks(pid)
-    slab = n * (sizes['task_struct'] + sizes['pid'] + sizes['vmap_area'] +
-                KMALLOC_PER_TASK)
-    slab += len(maps) * (sizes['vm_area_struct'] +
-                         sizes['maple_node'] / MAPLE_SLOTS)
-    slab += written * (sizes['anon_vma'] + sizes['anon_vma_chain'])
-    slab += epoll_registrations(pid) * (sizes['eventpoll_epi'] +
-                                        sizes['eventpoll_pwq'])
-    return {
-        'user': field_kb(read(f'/proc/{pid}/smaps_rollup'), 'Pss'),
-        'stacks': n * KERNEL_STACK,
-        'tables': field_kb(read(f'/proc/{pid}/status'), 'VmPTE'),
-        'slab': slab,
-    }
-
-
-# ---- processes --------------------------------------------------------------
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent():
-    libc.prctl(1, signal.SIGKILL)           # PR_SET_PDEATHSIG
-
-
-def wait_for(condition, seconds, what, alive=None):
-    """Asks until it holds; the limit is generous and only for what hangs."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if alive is not None and alive.poll() is not None:
-            raise Failure(f'{what}: the process ended with status '
-                          f'{alive.returncode}')
-        if time.monotonic() > end:
-            raise Failure(f'{what}: not within {seconds} seconds')
-        time.sleep(0.02)
-
-
-class Lines:
-    """A child whose standard output is read line by line, with a limit."""
-
-    def __init__(self, args):
-        self.process = subprocess.Popen(
-            args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            preexec_fn=die_with_parent)
-        os.set_blocking(self.process.stdout.fileno(), False)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.process.stdout, selectors.EVENT_READ)
-        self.rest = b''
-
-    def line(self, seconds, meanwhile=lambda: None):
-        end = time.monotonic() + seconds
-        while b'\n' not in self.rest:
-            if time.monotonic() > end:
-                raise Failure(f'{self.process.args[0]}: no answer within '
-                              f'{seconds} seconds')
-            if self.selector.select(0.05):
-                got = self.process.stdout.read()
-                if got == b'':
-                    raise Failure(f'{self.process.args[0]} ended')
-                self.rest += got or b''
-            meanwhile()
-        line, self.rest = self.rest.split(b'\n', 1)
-        return line.decode()
-
-    def ask(self, command, seconds, **kw):
-        self.process.stdin.write(command.encode() + b'\n')
-        self.process.stdin.flush()
-        return json.loads(self.line(seconds, **kw))
-
-    def end(self):
-        self.selector.close()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-class Server:
-    """tinyproxy, one way or the other."""
-
-    def __init__(self, settings, mode, connections, target):
-        self.dir = tempfile.mkdtemp(prefix='cogo-demo-')
-        self.log = os.path.join(self.dir, 'tinyproxy.log')
-        self.errors = os.path.join(self.dir, 'stderr')
-        try:
-            self.start(settings, mode, connections, target)
-        except BaseException:
-            self.remove()
-            raise
-
-    def start(self, settings, mode, connections, target):
-        command = [] if mode == THREADS else [settings.cogo_run,
-                                              *settings.cogo_option]
-        # Somebody may take the port between our asking and its listening.
-        for attempt in range(3):
-            self.port = free_port()
-            config = os.path.join(self.dir, 'conf')
-            with open(config, 'w', encoding='utf-8') as f:
-                f.write(f'Port {self.port}\nListen 127.0.0.1\n'
-                        f'Timeout 3600\nMaxClients {connections + 64}\n'
-                        f'ConnectPort {target}\nDisableViaHeader Yes\n'
-                        f'LogLevel Critical\nLogFile "{self.log}"\n')
-            with open(self.errors, 'wb') as errors:
-                self.process = subprocess.Popen(
-                    [*command, settings.tinyproxy, '-d', '-c', config],
-                    stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                    preexec_fn=die_with_parent)
-            try:
-                wait_for(self.listens, 20, 'starting tinyproxy', self.process)
-                return
-            except Failure as failure:
-                self.kill()
-                if attempt == 2:
-                    raise Failure(f'{failure}; it says: {self.words()}') \
-                        from None
-
-    def listens(self):
-        """Without connecting, which would already be a connection."""
-        wanted = f':{self.port:04X} 00000000:0000 0A'
-        return wanted in read('/proc/net/tcp')
-
-    def words(self):
-        said = ''
-        for path in (self.errors, self.log):
-            try:
-                said += read(path)
-            except OSError:
-                pass
-        return ' / '.join(said.strip().split('\n')[-4:]) or 'nothing'
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        """As an administrator would. Returns what was not as it should be."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            status = self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return 'did not end within 30 seconds of SIGTERM'
-        return None if status == 0 else f'ended with status {status}'
-
-    def remove(self):
-        if hasattr(self, 'process'):
-            self.kill()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 # ---- one cell ---------------------------------------------------------------
-
-def settle(pid):
-    """Until it does nothing, and what it gives back late is given back."""
-    time.sleep(2.5)
-    before = cpu_seconds(pid)
-    for _ in range(100):
-        time.sleep(0.1)
-        after = cpu_seconds(pid)
-        if after - before < 0.002:
-            return
-        before = after
-
 
 def measure(settings, mode, connections, sizes):
     result = {'mode': mode, 'connections': connections, 'wrong_bytes': 0,
               'errors': 0, 'complaints': []}
     echo = Lines([os.path.join(settings.build, 'bench/demo/echo')])
     server = tunnels = None
+    scratch = tempfile.TemporaryDirectory(prefix='cogo-demo-')
+    command = [] if mode == THREADS else [settings.cogo_run, *settings.cogo_option]
     try:
         target = int(echo.line(10).split()[1])
-        server = Server(settings, mode, connections, target)
+        server = Tinyproxy(scratch.name, target)
+        server.start(command, connections)
         pid = server.process.pid
         tunnels = Lines([os.path.join(settings.build, 'bench/demo/tunnels'),
                          '--proxy', str(server.port),
@@ -393,7 +143,8 @@ def measure(settings, mode, connections, sizes):
             if child is not None:
                 child.end()
         if server is not None:
-            server.remove()
+            server.kill()
+        scratch.cleanup()
     return result
 
 
@@ -521,41 +272,6 @@ def bounds(settings, results):
 
 # ---- the command line -------------------------------------------------------
 
-def raise_descriptors(connections):
-    """Two for each tunnel in the server, and some."""
-    wanted = 2 * connections + 512
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
-            return
-        except (ValueError, OSError):
-            raise Failure(
-                f'{connections} connections need {wanted} descriptors, and '
-                f'the limit is {hard}: run it as root (sudo tools/demo), or '
-                f'with fewer (--connections '
-                f'{max(1, (hard - 512) // 2)})') from None
-    resource.setrlimit(resource.RLIMIT_NOFILE,
-                       (max(wanted, soft if soft > 0 else wanted), hard))
-
-
-def enough_threads(connections):
-    """Threads are limited in more places than one; where one of them would
-    fail for that, say so at once and not as errors of the server."""
-    limits = {'kernel.threads-max': '/proc/sys/kernel/threads-max',
-              'kernel.pid_max': '/proc/sys/kernel/pid_max',
-              "the control group's pids.max": '/sys/fs/cgroup/pids.max'}
-    for name, path in limits.items():
-        try:
-            limit = int(read(path))
-        except (OSError, ValueError):
-            continue
-        if limit < connections + 500:
-            raise Failure(f'{connections} threads are more than {name} '
-                          f'({limit}) allows: raise it, or measure fewer '
-                          f'(--connections)')
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(
         prog='tools/demo', formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -614,9 +330,8 @@ def main():
     sys.stdout.reconfigure(line_buffering=True)
     settings = parse_arguments()
     settings.cogo_run = os.path.join(settings.build, 'tools/cogo-run')
-    settings.tinyproxy = shutil.which('tinyproxy') or \
-        shutil.which('tinyproxy', path='/usr/sbin:/usr/local/bin')
-    if settings.tinyproxy is None:
+    tinyproxy = Tinyproxy.command()
+    if tinyproxy is None:
         raise Failure('tinyproxy is not installed; tools/demo installs it')
     settings.workers = len(os.sched_getaffinity(0))
     for i, option in enumerate(settings.cogo_option):
@@ -626,14 +341,15 @@ def main():
     for name in list(os.environ):
         if name.startswith('COGO_') or name == 'LD_PRELOAD':
             del os.environ[name]
-    raise_descriptors(max(settings.connections))
+    # Two for each tunnel in the server, and some.
+    raise_descriptors(2 * max(settings.connections) + 512)
     if THREADS in settings.modes:
         enough_threads(max(settings.connections))
 
     sizes, exact = slab_sizes()
-    version = subprocess.run([settings.tinyproxy, '-v'], text=True,
+    version = subprocess.run([tinyproxy, '-v'], text=True,
                              stdout=subprocess.PIPE).stdout.strip()
-    print(f'{version}, the unmodified {settings.tinyproxy}; '
+    print(f'{version}, the unmodified {tinyproxy}; '
           f'{len(os.sched_getaffinity(0))} CPUs, Linux {platform.release()}, '
           f'{" ".join(platform.libc_ver())}')
     print(f'half of the tunnels busy, half idle; {settings.in_flight} '
