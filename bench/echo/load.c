@@ -1,23 +1,30 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* load - many connections to an echo server: what an answer costs it, or what it
- * costs to hold them idle.
+/* load - many connections to a server: what an answer costs it, or what it costs to
+ * hold them idle.
  *
  *     load --port P --pid PID --connections N [--bytes B] [--seconds S]
- *          [--requests R] [--in-flight K]
+ *          [--requests R] [--in-flight K] [--for S] [--pause]
+ *          [--speak echo | tunnel | sql | http] [--target P]
  *     load … --idle SECONDS
  *
  * Opens N connections, and each makes one request and gets its answer, so that
  * all are accepted and have used what they use. Then K of them at a time (all, if
- * not told) have exactly one message of B bytes in flight: as one is answered, the
- * one that has been idle longest sends, until R are answered. No two messages are
- * alike; the answer has to be the same bytes, and each is compared as it comes.
+ * not told) have exactly one request in flight: as one is answered, the one that
+ * has been idle longest sends, until R are answered, or for S seconds. What is said
+ * is in talk.c; every answer is checked. An echo's is a message of B bytes, of which
+ * no two are alike; that of a tunnel to port P is the same.
+ *
+ * With --pause it prints one line when all are open, and goes on when it has read
+ * one, so that whoever started it can look at the server in between.
+ *
+ * load_tls is the same, and speaks through TLS; the handshakes are not measured.
  *
  * Prints one line of JSON:
  *
- *     seconds, per_second       from the first message to the last answer
+ *     seconds, per_second       from the first request to the last answer
  *     cpu_ns                    what the server's process, all its threads, used
  *                               meanwhile by its clock, for each request
- *     p50_us, p99_us, max_us    from sending a message to its last byte back; the
+ *     p50_us, p99_us, max_us    from making a request to its answer's last byte; the
  *                               first two to within 1 %
  *     errors                    connections that could not be opened, or ended
  *     wrong                     bytes that were different, or that nobody had
@@ -35,6 +42,8 @@
  *
  * One thread, one epoll, edge-triggered: what waits here is not measured, and must
  * not be slower than a server. */
+#include "talk.h"
+#include "wire.h"
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -58,8 +67,8 @@ enum {
 	MAX_EVENTS = 256,
 	/* Fewer than any server lets wait to be accepted. */
 	MAX_OPENING = 256,
-	/* So little that the socket of an idle connection has room for it. */
-	MAX_BYTES = 4096,
+	/* More than an answer has. */
+	ROOM = 2 * TALK_BYTES,
 	MAX_CONNECTIONS = 1000000,
 	/* One address has about 28,000 ports to one destination. */
 	PER_ADDRESS = 10000,
@@ -72,23 +81,28 @@ enum {
 enum state {
 	FREE,	    /* no descriptor */
 	CONNECTING,
+	SHAKING,    /* hands, below what is said */
+	GREETING,   /* before the first request may be made */
 	WARMING,    /* the first request in flight */
 	IDLE,	    /* open, and nothing in flight */
 	BUSY,	    /* a request in flight */
 };
 
 struct connection {
-	int fd;
+	struct wire wire;
 	enum state state;
-	uint32_t turn; /* counts its messages: makes each one its own */
-	uint32_t received;
+	uint32_t turn; /* counts its requests: makes each one its own */
+	uint32_t kept;
+	char *rest; /* so many bytes of what is not whole yet, or NULL */
 	int64_t started;
 };
 
 static struct {
-	long port, pid, connections, bytes, requests, in_flight, idle, seconds;
-} want = {.bytes = 64, .requests = 100000, .seconds = 120};
+	long port, pid, connections, requests, in_flight, idle, seconds, most;
+	bool pause;
+} want = {.requests = 100000, .seconds = 120};
 
+static const struct talk *talk;
 static int epoll;
 static clockid_t server_clock;
 static struct connection *connections;
@@ -98,6 +112,7 @@ static size_t opening, opened;
 /* The measured phase. */
 static uint64_t begun, answered;
 static size_t in_flight;
+static int64_t no_more_after;
 
 /* The idle connections, in the order in which they became it. One that has ended
  * since is still in here, and is left out when its turn comes. */
@@ -167,38 +182,6 @@ static double latency(double share)
 	       (double)(UINT64_C(1) << shift) / 1e3;
 }
 
-/* ---- messages ------------------------------------------------------------ */
-
-/* A counter stirred until every bit depends on every other (Steele, Lea and
- * Flood's splitmix64). */
-static uint64_t stir(uint64_t x)
-{
-	x += UINT64_C(0x9e3779b97f4a7c15);
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
-
-static void message(size_t i, char *ret)
-{
-	uint64_t key = stir((uint64_t)i << 32 | connections[i].turn);
-	size_t n = (size_t)want.bytes;
-
-	for (size_t k = 0; k < n; k += 8) {
-		uint64_t word = stir(key + k);
-
-		memcpy(ret + k, &word, n - k < 8 ? n - k : 8);
-	}
-}
-
-static void compare(const char *got, const char *expected, size_t n)
-{
-	if (memcmp(got, expected, n) == 0)
-		return;
-	for (size_t k = 0; k < n; k++)
-		wrong += got[k] != expected[k];
-}
-
 /* ---- one connection ------------------------------------------------------ */
 
 static void failed(size_t i, const char *why, int error)
@@ -208,28 +191,32 @@ static void failed(size_t i, const char *why, int error)
 	if (errors++ == 0) /* the others are likely to be like the first */
 		fprintf(stderr, "load: connection %zu: %s%s%s\n", i, why,
 			error ? ": " : "", error ? strerror(error) : "");
-	if (c->state == CONNECTING || c->state == WARMING)
+	if (c->state >= CONNECTING && c->state <= WARMING)
 		opening--;
 	if (c->state == BUSY)
 		in_flight--;
-	close(c->fd);
-	*c = (struct connection){.fd = -1};
+	free(c->rest);
+	wire_close(&c->wire);
+	*c = (struct connection){.wire.fd = -1};
 }
 
-static void send_message(size_t i, enum state state)
+static uint64_t key_of(size_t i)
+{
+	return (uint64_t)i << 32 | connections[i].turn;
+}
+
+static void ask(size_t i, enum state state)
 {
 	struct connection *c = &connections[i];
-	char bytes[MAX_BYTES];
-	ssize_t n;
+	char bytes[TALK_BYTES];
+	size_t n;
 
 	c->state = state;
 	c->turn++;
-	c->received = 0;
-	message(i, bytes);
+	n = talk->ask(key_of(i), bytes);
 	c->started = now();
-	n = send(c->fd, bytes, (size_t)want.bytes, MSG_NOSIGNAL);
-	if (n != want.bytes)
-		failed(i, "sending", n < 0 ? errno : 0);
+	if (wire_send(&c->wire, bytes, n) != 0)
+		failed(i, "sending", errno);
 }
 
 static void become_idle(size_t i)
@@ -240,11 +227,12 @@ static void become_idle(size_t i)
 	queue.slots[last % (size_t)want.connections] = (uint32_t)i;
 }
 
-/* Lets messages go while there are too few in flight, and some to be sent yet. */
+/* Lets requests go while there are too few in flight, and some to be made yet. */
 static void send_more(void)
 {
 	while (in_flight < (size_t)want.in_flight && queue.count > 0 &&
-	       begun < (uint64_t)want.requests) {
+	       begun < (uint64_t)want.requests &&
+	       (want.most == 0 || now() < no_more_after)) {
 		size_t i = queue.slots[queue.first];
 
 		queue.first = (queue.first + 1) % (size_t)want.connections;
@@ -253,7 +241,7 @@ static void send_more(void)
 			continue;
 		begun++;
 		in_flight++;
-		send_message(i, BUSY);
+		ask(i, BUSY);
 	}
 }
 
@@ -274,34 +262,91 @@ static void answer_is_whole(size_t i)
 	send_more();
 }
 
+/* Goes on with the greeting, of which n bytes have come, and returns how many it
+ * has done with. */
+static size_t greet(size_t i, const char *got, size_t n)
+{
+	struct connection *c = &connections[i];
+	char bytes[TALK_BYTES];
+	int say = TALK_READY;
+
+	c->state = GREETING;
+	if (talk->greet != NULL)
+		say = talk->greet(got, n, bytes);
+	if (say == TALK_MORE)
+		return 0;
+	if (say == TALK_REFUSED)
+		failed(i, "refused", 0);
+	else if (say == TALK_READY)
+		ask(i, WARMING);
+	else if (wire_send(&c->wire, bytes, (size_t)say) != 0)
+		failed(i, "sending", errno);
+	return n;
+}
+
+/* How many of the n bytes that have come it has done with. */
+static size_t take(size_t i, const char *got, size_t n)
+{
+	enum state state = connections[i].state;
+	size_t length = 0;
+
+	if (state == GREETING)
+		return greet(i, got, n);
+	if (state == WARMING || state == BUSY) {
+		length = talk->answer(key_of(i), got, n, &wrong);
+		if (length == 0)
+			return 0;
+		answer_is_whole(i);
+	}
+	wrong += n - length;
+	return n;
+}
+
 /* Takes what has come. There is room for more than can be due, so that what nobody
  * asked for shows, and a socket that has filled less is known to be empty. */
 static void receive(size_t i)
 {
 	struct connection *c = &connections[i];
-	char got[2 * MAX_BYTES], expected[MAX_BYTES];
-	bool waits = c->state == WARMING || c->state == BUSY;
-	size_t due = waits ? (size_t)want.bytes - c->received : 0, n;
-	ssize_t r = recv(c->fd, got, sizeof(got), 0);
+	char got[ROOM];
+	size_t n = c->kept;
+	ssize_t r;
 
+	if (n > 0)
+		memcpy(got, c->rest, n);
+	r = wire_recv(&c->wire, got + n, sizeof(got) - n);
 	if (r < 0 && errno == EAGAIN)
 		return;
 	if (r <= 0) {
 		failed(i, "ended", r < 0 ? errno : 0);
 		return;
 	}
-	n = (size_t)r;
-	if (n > due) {
-		wrong += n - due;
-		n = due;
-	}
-	if (n == 0)
+	n += (size_t)r;
+	if (take(i, got, n) > 0) {
+		free(c->rest);
+		c->rest = NULL;
+		c->kept = 0;
 		return;
-	message(i, expected);
-	compare(got, expected + c->received, n);
-	c->received += (uint32_t)n;
-	if (c->received == want.bytes)
-		answer_is_whole(i);
+	}
+	if (n == sizeof(got)) {
+		failed(i, "an answer without end", 0);
+		return;
+	}
+	if (c->rest == NULL)
+		c->rest = malloc(ROOM);
+	if (c->rest == NULL)
+		die("malloc");
+	memcpy(c->rest, got, n);
+	c->kept = (uint32_t)n;
+}
+
+static void shake(size_t i)
+{
+	int done = wire_shake(&connections[i].wire);
+
+	if (done < 0)
+		failed(i, "handshake", errno);
+	else if (done > 0)
+		greet(i, "", 0);
 }
 
 static void connected(size_t i)
@@ -310,11 +355,13 @@ static void connected(size_t i)
 	socklen_t size = sizeof(int);
 	int error = 0;
 
-	getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-	if (error != 0)
+	getsockopt(c->wire.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	if (error != 0) {
 		failed(i, "connect", error);
-	else
-		send_message(i, WARMING);
+		return;
+	}
+	c->state = SHAKING;
+	shake(i);
 }
 
 static void open_connection(size_t i)
@@ -334,21 +381,21 @@ static void open_connection(size_t i)
 	to.sin_port = htons((uint16_t)want.port);
 	*c = (struct connection){.state = CONNECTING};
 	opening++;
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->fd < 0)
+	c->wire.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->wire.fd < 0)
 		die("socket");
-	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-	setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1},
+	setsockopt(c->wire.fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	setsockopt(c->wire.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1},
 		   sizeof(int));
 	/* Ends are to leave nothing behind that the kernel works off a minute
 	 * later, while the next run measures. */
-	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0},
+	setsockopt(c->wire.fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0},
 		   sizeof(struct linger));
-	if (bind(c->fd, (struct sockaddr *)&from, sizeof(from)) != 0 ||
-	    (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) != 0 &&
+	if (bind(c->wire.fd, (struct sockaddr *)&from, sizeof(from)) != 0 ||
+	    (connect(c->wire.fd, (struct sockaddr *)&to, sizeof(to)) != 0 &&
 	     errno != EINPROGRESS))
 		failed(i, "connect", errno);
-	else if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &ev) != 0)
+	else if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->wire.fd, &ev) != 0)
 		die("epoll_ctl");
 }
 
@@ -388,11 +435,12 @@ static void step(int timeout)
 
 		if (events[e].data.u64 == UINT64_MAX)
 			give_up();
-		if (connections[i].state == CONNECTING) {
+		if (connections[i].state == CONNECTING)
 			connected(i);
-			continue;
-		}
-		if (connections[i].state != FREE)
+		else if (connections[i].state == SHAKING)
+			shake(i);
+		/* Whatever the server has said by then has its edge behind it. */
+		if (connections[i].state >= GREETING)
 			receive(i);
 		/* The end may have come with the last answer, and shows once. */
 		if (connections[i].state != FREE &&
@@ -412,6 +460,16 @@ static void open_all(void)
 	}
 }
 
+static void pause_until_told(void)
+{
+	printf("{\"opened\": %zu, \"errors\": %llu}\n", opened,
+	       (unsigned long long)errors);
+	fflush(stdout);
+	while (getchar() != '\n')
+		if (feof(stdin) || ferror(stdin))
+			exit(1);
+}
+
 static void wait_for(int64_t ns)
 {
 	int64_t end = now() + ns, left;
@@ -426,6 +484,7 @@ static void make_requests(void)
 	int64_t cpu = server_cpu();
 	double n;
 
+	no_more_after = start + want.most * SEC;
 	send_more();
 	while (in_flight > 0) {
 		step(-1);
@@ -438,7 +497,7 @@ static void make_requests(void)
 	       "\"requests\": %llu, \"seconds\": %.6f, \"per_second\": %.0f, "
 	       "\"cpu_ns\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
 	       "\"max_us\": %.1f, \"errors\": %llu, \"wrong\": %llu}\n",
-	       want.connections, want.in_flight, want.bytes,
+	       want.connections, want.in_flight, talk_bytes,
 	       (unsigned long long)answered, (double)took / 1e9,
 	       (double)answered / ((double)took / 1e9), (double)cpu / n,
 	       latency(0.5), latency(0.99), (double)longest / 1e3,
@@ -609,10 +668,12 @@ static void read_options(int argc, char **argv)
 		{&want.pid, INT_MAX},
 		{&want.connections, MAX_CONNECTIONS},
 		{&want.requests, LONG_MAX},
-		{&want.bytes, MAX_BYTES},
+		{&talk_bytes, TALK_BYTES},
 		{&want.in_flight, MAX_CONNECTIONS},
 		{&want.idle, 86400},
 		{&want.seconds, 86400},
+		{&want.most, 86400},
+		{&talk_target, 65535},
 	};
 	static const struct option options[] = {
 		{"port", required_argument, NULL, 0},
@@ -623,14 +684,31 @@ static void read_options(int argc, char **argv)
 		{"in-flight", required_argument, NULL, 0},
 		{"idle", required_argument, NULL, 0},
 		{"seconds", required_argument, NULL, 0},
+		{"for", required_argument, NULL, 0},
+		{"target", required_argument, NULL, 0},
+		{"speak", required_argument, NULL, 's'},
+		{"pause", no_argument, NULL, 'p'},
 		{0},
 	};
+	const char *speak = "echo";
 	int c, at;
 
 	while ((c = getopt_long(argc, argv, "", options, &at)) != -1) {
-		if (c != 0)
+		if (c == 's')
+			speak = optarg;
+		else if (c == 'p')
+			want.pause = true;
+		else if (c == 0)
+			*of[at].value = number(options[at].name, optarg,
+					       of[at].max);
+		else
 			exit(2);
-		*of[at].value = number(options[at].name, optarg, of[at].max);
+	}
+	talk = talk_find(speak);
+	if (talk == NULL) {
+		fprintf(stderr, "load: --speak %s: there is no such talk\n",
+			speak);
+		exit(2);
 	}
 	if (optind < argc || want.port == 0 || want.pid == 0 ||
 	    want.connections == 0) {
@@ -665,6 +743,8 @@ int main(int argc, char **argv)
 		before = figures();
 	}
 	open_all();
+	if (want.pause)
+		pause_until_told();
 	if (want.idle > 0)
 		stay_idle(before);
 	else
