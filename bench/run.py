@@ -11,8 +11,16 @@ row's first. Beside it stands what we mean to reach, and whether this run did.
 CPU is the processor time of the whole process, by its own clock; where one worker
 is measured it has one processor to itself (CPU 0, and the load generator CPU 1).
 Wall-clock times stand where two workers share the work.
+
+Programs of others are measured so, too: each has CPU 0, and the load generator CPU
+1 with what stands behind a proxy. The load is closed: an answer lets the next request
+go. 50 requests are in flight, and all connections have their turn; Python's servers,
+that are slower, have one in flight on each. Memory is measured in the first round,
+with all connections open and idle, less what there was with one: PSS, kernel stacks,
+page tables and the kernel's objects, as in the demo.
 """
 import argparse
+import contextlib
 import fnmatch
 import importlib.util
 import json
@@ -28,14 +36,14 @@ import sys
 import tempfile
 import time
 
+import process
+import programs
+from process import Failure
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 NO_SUCH_ROW = 77
 MOST_SECONDS = 300              # for one measurement of one system
-
-
-class Failure(Exception):
-    """Something that the user has to be told in one sentence."""
 
 
 class Absent(Exception):
@@ -44,39 +52,51 @@ class Absent(Exception):
 
 class Goal:
     """What we mean to reach: label's figure at most (or at least) times that of
-    reference, or at most an absolute figure where there is no reference."""
+    reference (of its own, if that is another row's), or at most an absolute figure
+    where there is neither."""
 
-    def __init__(self, label, bound, reference=None, least=False, figure='value'):
+    def __init__(self, label, bound, reference=None, least=False, figure='value',
+                 row=None):
         self.label, self.bound, self.reference = label, bound, reference
-        self.least, self.figure = least, figure
+        self.least, self.figure, self.row = least, figure, row
+        if row is not None:
+            self.reference = label
 
     def text(self):
         sign = '>=' if self.least else '<='
         what = '' if self.figure == 'value' else f' {self.figure}'
+        text = f'{self.label}{what} {sign} {self.bound:g}'
         if self.reference is None:
-            return f'{self.label}{what} {sign} {self.bound:g}'
-        return f'{self.label}{what} {sign} {self.bound:g} x {self.reference}'
+            return text
+        return f'{text} x ' + (self.reference if self.row is None else
+                               f'its own in "{self.row}"')
 
-    def look(self, results):
-        """(figure, reached), or None where one of the two is missing."""
-        figures = [median(results, label, self.figure)
-                   for label in (self.label, self.reference) if label]
+    def look(self, name, done):
+        """(figure, reached), or None where one of the two is missing. name: of the
+        row; done: row -> (results, absent)."""
+        figures = [median(done[row][0], label, self.figure) if row in done else None
+                   for row, label in ((name, self.label),
+                                      (self.row or name, self.reference)) if label]
         if None in figures:
             return None
-        figure = figures[0]
+        figure, limit = figures[0], self.bound
         if self.reference is not None:
-            if not figures[1]:
-                return None
-            figure /= figures[1]
-        return figure, figure >= self.bound if self.least else figure <= self.bound
+            limit *= figures[1]
+            # Nothing is no more than nothing.
+            shown = figure / figures[1] if figures[1] else \
+                float('inf') if figure else 1
+        else:
+            shown = figure
+        return shown, figure >= limit if self.least else figure <= limit
 
 
 class Row:
     """systems: [(label, function of no arguments that measures once and returns
     {'value': the row's figure, more by name})]."""
 
-    def __init__(self, name, unit, systems, goals=(), note='', plot=None):
+    def __init__(self, name, unit, systems, goals=(), note='', plot=None, more=()):
         self.name, self.unit, self.note = name, unit, note
+        self.more = more        # [(another figure's name, what it is)], to print
         self.systems, self.goals = systems, goals
         self.plot = plot        # (name of a plot, where on its x axis), or None
 
@@ -88,20 +108,10 @@ def median(results, label, figure='value'):
 
 # ---- processes ----------------------------------------------------------------
 
-def on_cpu(*cpus):
-    there = os.sched_getaffinity(0)
-
-    def settle():
-        wanted = there & set(cpus)
-        if wanted:
-            os.sched_setaffinity(0, wanted)
-    return settle
-
-
 def ask(command, cpus, seconds=MOST_SECONDS, env=None):
     """What a program prints as its one line of JSON."""
     try:
-        done = subprocess.run(command, preexec_fn=on_cpu(*cpus), text=True,
+        done = subprocess.run(command, preexec_fn=process.child(cpus), text=True,
                               stdin=subprocess.DEVNULL, capture_output=True,
                               timeout=seconds, env=env, check=False)
     except subprocess.TimeoutExpired:
@@ -219,13 +229,13 @@ class Micro:
 
 # ---- echo ---------------------------------------------------------------------
 
-class Server:
+class EchoServer:
     """A child that prints "port N", and ends when its input does."""
 
     def __init__(self, command, cpus, env=None):
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            preexec_fn=on_cpu(*cpus), env=env)
+            preexec_fn=process.child(cpus), env=env)
         line = self.process.stdout.readline().split()
         if len(line) != 2 or line[0] != b'port':
             self.end()
@@ -253,7 +263,6 @@ class Echo:
         self.load = os.path.join(build, 'bench/echo/echo_load')
         run = [os.path.join(build, 'tools/cogo-run'), '--workers=1', '--']
         threads = [self.path('threads')]
-        python = [sys.executable, os.path.join(HERE, 'echo/python.py')]
         self.servers = {
             'raw epoll': [self.path('raw_epoll')],
             'raw io_uring': [self.path('raw_uring')],
@@ -262,8 +271,6 @@ class Echo:
             'tokio': [others.get('tokio', 'no tokio')],
             'threads': threads,
             'threads, cogo-run': run + threads,
-            'python': python,
-            'python, cogo-run': run + python,
         }
 
     def path(self, name):
@@ -274,7 +281,7 @@ class Echo:
             command = self.servers[label]
             if not os.path.exists(command[0]):
                 raise Absent(f'not built: {command[0]}')
-            with Server(command, ONE) as server:
+            with EchoServer(command, ONE) as server:
                 options = (['--idle', '5'] if idle else
                            ['--requests', str(self.requests(connections))])
                 got = ask([self.load, '--port', str(server.port), '--pid',
@@ -304,14 +311,11 @@ class Echo:
             rows.append(self.row('echo', native, n, [
                 Goal('cogo', 1.05, 'raw epoll'), Goal('cogo', 0.75, 'go')]
                 if 100 <= n <= 5000 else ()))
-        for name, bare, quick, bounds in (
-                ('echo by threads', 'threads', (100, 1000), {1000: 0.55, 5000: 0.45}),
-                ('echo by Python threads', 'python', (10, 100),
-                 {1000: 0.25, 5000: 0.1})):
-            for n in quick if self.quick else (10, 100, 1000, 5000):
-                under = bare + ', cogo-run'
-                rows.append(self.row(name, (bare, under), n, [
-                    Goal(under, bounds[n], bare)] if n in bounds else ()))
+        bounds = {1000: 0.55, 5000: 0.45}
+        for n in (100, 1000) if self.quick else (10, 100, 1000, 5000):
+            under = 'threads, cogo-run'
+            rows.append(self.row('echo by threads', ('threads', under), n, [
+                Goal(under, bounds[n], 'threads')] if n in bounds else ()))
         rows.append(Row(
             'idle, 10,000 connections', 'switches/s',
             [self.system(label, 10000, idle=True)
@@ -319,6 +323,140 @@ class Echo:
             [Goal('cogo', 0.2), Goal('threads, cogo-run', 0.2)],
             'how often a kernel thread of it wakes'))
         return rows
+
+
+# ---- programs that serve --------------------------------------------------------
+
+THREADS, COGO = 'threads', 'cogo-run'
+MOST_CONNECTIONS = 5000
+IN_FLIGHT = 50
+LOAD_SECONDS = 200              # after which something hangs
+MEMORY_FROM = 100               # connections: of fewer it is lost in all the rest
+
+
+class Serving:
+    """One of other people's programs, with a thread for each connection."""
+
+    def __init__(self, build, scratch, quick, name, kind, bounds, busy=False,
+                 may_fail=False):
+        """bounds: connections -> how much of the threads' CPU it may take; busy:
+        whether all connections have a request in flight; may_fail: errors are
+        counted, and do not end the row."""
+        self.build, self.quick, self.name, self.kind = build, quick, name, kind
+        self.bounds, self.busy, self.may_fail = bounds, busy, may_fail
+        self.sizes, _ = process.slab_sizes()
+        # One directory for all rounds, since a database takes long to make.
+        self.program = kind(os.path.join(scratch, name))
+        self.prepared = False
+        self.known = set()          # of which cells memory has been measured
+
+    def path(self, name):
+        return os.path.join(self.build, name)
+
+    def prepare(self):
+        if self.kind.command() is None:
+            raise Absent(f'there is no {self.kind.name}')
+        if not self.prepared:
+            os.makedirs(self.program.dir, exist_ok=True)
+            self.program.prepare()
+            self.prepared = True
+
+    def load(self, n, options, meanwhile):
+        """Opens n connections, and makes requests after meanwhile()."""
+        path = self.path('bench/echo/echo_load' + ('_tls' if self.kind.tls else ''))
+        if not os.path.exists(path):
+            raise Absent(f'not built: {path}')
+        if self.kind.forwards:
+            options = ['--target', str(self.program.target), *options]
+        load = process.Lines([
+            path, '--port', str(self.program.port), '--pid',
+            str(self.program.process.pid), '--speak', self.kind.speaks,
+            '--connections', str(n), '--seconds', str(LOAD_SECONDS), '--pause',
+            *options], (1,))
+        try:
+            load.line(LOAD_SECONDS)
+            meanwhile()
+            return load.ask('', LOAD_SECONDS)
+        finally:
+            load.end()
+
+    def measure(self, way, n):
+        """One cell: a fresh server, n connections, and as many requests as it
+        answers in some seconds."""
+        program, seen = self.program, []
+
+        def look():
+            if n >= MEMORY_FROM and (way, n) not in self.known:
+                pid = program.process.pid
+                process.settle(pid)
+                seen.append(process.memory(pid, self.sizes))
+
+        process.raise_descriptors((1 + self.kind.forwards) * n + 512)
+        process.enough_threads(n)
+        self.prepare()
+        with contextlib.ExitStack() as stack:
+            if self.kind.forwards:
+                program.target = stack.enter_context(
+                    EchoServer([self.path('bench/demo/echo')], (1,))).port
+            stack.callback(program.kill)
+            program.start([] if way == THREADS else
+                          [self.path('tools/cogo-run'), '--'], n, ONE)
+            # Once through everything, so that what is made once is made; and one
+            # stays while memory is looked at, since pages that load has in common
+            # with the server count for half.
+            self.load(1, ['--requests', '10'], look)
+            got = self.load(n, [
+                '--requests', '100000000', '--for', '1' if self.quick else '3',
+                '--in-flight', str(n if self.busy else min(n, IN_FLIGHT))], look)
+            program.stop()
+        if seen:
+            before, after = (sum(memory.values()) for memory in seen)
+            got['memory'] = (after - before) / (n - 1) / 1024
+            self.known.add((way, n))
+        got['value'], got['rate'] = got['cpu_ns'] / 1e3, got['per_second']
+        return got
+
+    def system(self, way, n):
+        def once():
+            try:
+                got = self.measure(way, n)
+            except Failure as failure:
+                raise Absent(str(failure)) from None
+            if got['wrong'] or got['errors'] and not self.may_fail:
+                raise Absent(f'{got["errors"]} errors, {got["wrong"]} wrong bytes')
+            return got
+        return way, once
+
+    def row(self, n):
+        goals = []
+        if n in self.bounds:
+            goals.append(Goal(COGO, self.bounds[n], THREADS))
+        if n in self.bounds and not self.busy:
+            goals.append(Goal(COGO, 1.25, row=f'{self.name}, 10'))
+        if not self.busy:
+            goals.append(Goal(COGO, 0.97, THREADS, least=True, figure='rate'))
+        more = [('rate', 'requests/s')]
+        if n >= MEMORY_FROM:
+            more.append(('memory', 'KiB a connection'))
+        if self.may_fail:
+            goals.append(Goal(COGO, 1, THREADS, figure='errors'))
+            more.append(('errors', 'errors'))
+        return Row(f'{self.name}, {n:,}', 'CPU us',
+                   [self.system(way, n) for way in (THREADS, COGO)], goals,
+                   'a request; all connections busy' if self.busy else
+                   f'a request; {min(n, IN_FLIGHT)} in flight', (self.name, n), more)
+
+    @classmethod
+    def rows(cls, build, scratch, quick):
+        most = {1000: 0.75, 5000: 0.75}
+        every = [cls(build, scratch, quick, *rest) for rest in (
+            ('tinyproxy', programs.Tinyproxy, most),
+            ('stunnel', programs.Stunnel, most),
+            ('MariaDB', programs.MariaDB, most),
+            ('http.server', programs.PythonHttp, {1000: 0.25}, True, True),
+            ('socketserver', programs.PythonEcho, {1000: 0.25, 5000: 0.1}, True))]
+        return [serving.row(n) for serving in every for n in (
+            (10, 1000) if quick else (10, 100, 1000, MOST_CONNECTIONS))]
 
 
 # ---- programs that compute ------------------------------------------------------
@@ -396,7 +534,8 @@ def figure(x):
     return f'{x:,.0f}' if abs(x) >= 1000 else f'{x:.3g}' if abs(x) < 100 else f'{x:.0f}'
 
 
-def print_row(row, results, absent):
+def print_row(row, done):
+    results, absent = done[row.name]
     print(f'\n{row.name}, {row.unit}' + (f' ({row.note})' if row.note else ''))
     first = None
     for label, _ in row.systems:
@@ -408,10 +547,12 @@ def print_row(row, results, absent):
         if first is None:
             first = middle
         ratio = f'{middle / first:8.2f}' if first else ' ' * 8
+        more = ''.join(f', {figure(median(results, label, other))} {what}'
+                       for other, what in row.more)
         print(f'  {label:<20} {figure(middle):>10} {ratio}   '
-              f'{figure(min(values))} to {figure(max(values))}')
+              f'{figure(min(values))} to {figure(max(values))}{more}')
     for goal in row.goals:
-        seen = goal.look(results)
+        seen = goal.look(row.name, done)
         if seen:
             print(f'  {"reached" if seen[1] else "MISSED"}: {goal.text()}: '
                   f'{seen[0]:.2f}')
@@ -422,7 +563,7 @@ def markdown(rows, done):
     lines = ['| row | goal | this run |', '|---|---|---|']
     for row in rows:
         for goal in row.goals:
-            seen = goal.look(done[row.name][0]) if row.name in done else None
+            seen = goal.look(row.name, done)
             lines.append(f'| {row.name} | {goal.text()} | ' + (
                 f'{seen[0]:.2f}{"" if seen[1] else ", missed"} |' if seen
                 else 'not measured |'))
@@ -496,6 +637,9 @@ def parse_arguments():
 
 
 def raise_descriptors():
+    """As far as it goes; a row that lacks some says so."""
+    with contextlib.suppress(Failure):
+        process.raise_descriptors(2 * MOST_CONNECTIONS + 512)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -513,10 +657,11 @@ def all_rows(settings, scratch):
     out = os.path.join(settings.build, 'bench/peers')
     os.makedirs(out, exist_ok=True)
     print('building the peers', file=sys.stderr)
-    programs = builder('micro').build(os.path.join(out, 'micro'), settings.build)
+    peers = builder('micro').build(os.path.join(out, 'micro'), settings.build)
     others = builder('echo').build(os.path.join(out, 'echo'))
-    return (Micro(programs, settings.quick).rows() +
+    return (Micro(peers, settings.quick).rows() +
             Echo(settings.build, others, settings.quick).rows() +
+            Serving.rows(settings.build, scratch, settings.quick) +
             Computing(settings.build, scratch, settings.quick).rows())
 
 
@@ -539,6 +684,8 @@ def say(text):
 
 def main():
     sys.stdout.reconfigure(line_buffering=True)
+    # As an error does, it takes down what has been put up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     settings = parse_arguments()
     # Whatever the caller's shell has set belongs to no column.
     for name in list(os.environ):
@@ -556,7 +703,7 @@ def main():
         done = {}
         for row in rows:
             done[row.name] = measure(row, settings.rounds, say)
-            print_row(row, *done[row.name])
+            print_row(row, done)
             if settings.json:
                 with open(settings.json, 'w', encoding='utf-8') as f:
                     json.dump({'machine': platform.platform(),

@@ -47,6 +47,9 @@ lib:libunwind|libunwind-dev|libunwind-devel|libunwind
 lib:libffi|libffi-dev|libffi-devel|libffi
 cmd:groff|groff-base|groff-base|groff
 cmd:tinyproxy|tinyproxy-bin|tinyproxy|tinyproxy
+cmd:stunnel4|stunnel4|stunnel|stunnel
+cmd:mariadbd|mariadb-server-core|mariadb-server|mariadb
+cmd:openssl|openssl|openssl|openssl
 lib:libpq|libpq-dev|libpq-devel|postgresql-libs
 lib:libmariadb|libmariadb-dev|mariadb-connector-c-devel|mariadb-libs
 lib:sqlite3|libsqlite3-dev|sqlite-devel|sqlite
@@ -69,7 +72,8 @@ cmd:gnuplot|gnuplot-nox|gnuplot|gnuplot
 
 is_there() {
 	case $1 in
-	cmd:*) command -v "${1#cmd:}" >/dev/null 2>&1 ;;
+	# Servers are where only root looks for commands.
+	cmd:*) PATH=$PATH:/usr/sbin command -v "${1#cmd:}" >/dev/null 2>&1 ;;
 	lib:*) pkg-config --exists "${1#lib:}" 2>/dev/null ;;
 	header:*.hpp) printf '#include <%s>\n' "${1#header:}" |
 		"${CXX:-g++}" -E -x c++ - >/dev/null 2>&1 ;;
