@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Processes, as the measurements see them: what one takes, and children that do not
 outlive whoever measures."""
+import contextlib
 import ctypes
 import json
 import os
@@ -154,9 +155,9 @@ def wait_for(condition, seconds, what, alive=None):
 class Lines:
     """A child whose standard output is read line by line, with a limit."""
 
-    def __init__(self, args, cpus=None):
+    def __init__(self, args, cpus=None, errors=None):
         self.process = subprocess.Popen(
-            args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             preexec_fn=child(cpus))
         os.set_blocking(self.process.stdout.fileno(), False)
         self.selector = selectors.DefaultSelector()
@@ -179,13 +180,17 @@ class Lines:
         return line.decode()
 
     def ask(self, command, seconds, **kw):
-        self.process.stdin.write(command.encode() + b'\n')
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(command.encode() + b'\n')
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise Failure(f'{self.process.args[0]} ended') from None
         return json.loads(self.line(seconds, **kw))
 
     def end(self):
         self.selector.close()
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
         try:
             self.process.wait(10)

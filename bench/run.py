@@ -368,15 +368,19 @@ class Serving:
             raise Absent(f'not built: {path}')
         if self.kind.forwards:
             options = ['--target', str(self.program.target), *options]
-        load = process.Lines([
-            path, '--port', str(self.program.port), '--pid',
-            str(self.program.process.pid), '--speak', self.kind.speaks,
-            '--connections', str(n), '--seconds', str(LOAD_SECONDS), '--pause',
-            *options], (1,))
+        with open(self.program.path('load'), 'wb') as errors:
+            load = process.Lines([
+                path, '--port', str(self.program.port), '--pid',
+                str(self.program.process.pid), '--speak', self.kind.speaks,
+                '--connections', str(n), '--seconds', str(LOAD_SECONDS), '--pause',
+                *options], (1,), errors)
         try:
-            load.line(LOAD_SECONDS)
+            load.line(LOAD_SECONDS + 20)
             meanwhile()
-            return load.ask('', LOAD_SECONDS)
+            return load.ask('', LOAD_SECONDS + 20)
+        except Failure as failure:
+            said = process.read(self.program.path('load')).strip()
+            raise Failure(said[-200:] or str(failure)) from None
         finally:
             load.end()
 
