@@ -22,6 +22,7 @@ page tables and the kernel's objects, as in the demo.
 import argparse
 import contextlib
 import fnmatch
+import functools
 import importlib.util
 import json
 import os
@@ -135,12 +136,12 @@ ONE, BOTH = (0,), (0, 1)
 
 
 class Micro:
-    def __init__(self, programs, quick):
-        self.programs, self.quick = programs, quick
+    def __init__(self, peers, quick):
+        self.peers, self.quick = peers, quick
 
     def system(self, label, peer, row, keys, cpus, figure):
         def once():
-            path = self.programs[peer]
+            path = self.peers.micro[peer]
             if not os.path.exists(path):
                 raise Absent(path)
             got = ask([path, row, *keys], cpus)
@@ -258,8 +259,8 @@ class EchoServer:
 
 
 class Echo:
-    def __init__(self, build, others, quick):
-        self.build, self.quick = build, quick
+    def __init__(self, build, peers, quick):
+        self.build, self.peers, self.quick = build, peers, quick
         self.load = os.path.join(build, 'bench/echo/echo_load')
         run = [os.path.join(build, 'tools/cogo-run'), '--workers=1', '--']
         threads = [self.path('threads')]
@@ -267,8 +268,6 @@ class Echo:
             'raw epoll': [self.path('raw_epoll')],
             'raw io_uring': [self.path('raw_uring')],
             'cogo': [self.path('native')],
-            'go': [others.get('go', 'no go')],
-            'tokio': [others.get('tokio', 'no tokio')],
             'threads': threads,
             'threads, cogo-run': run + threads,
         }
@@ -278,7 +277,7 @@ class Echo:
 
     def system(self, label, connections, idle=False):
         def once():
-            command = self.servers[label]
+            command = self.servers.get(label) or [self.peers.echo[label]]
             if not os.path.exists(command[0]):
                 raise Absent(f'not built: {command[0]}')
             with EchoServer(command, ONE) as server:
@@ -648,23 +647,39 @@ def raise_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def builder(folder):
-    """micro/build.py or echo/build.py."""
-    spec = importlib.util.spec_from_file_location(
-        folder, os.path.join(HERE, folder, 'build.py'))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+class Peers:
+    """name -> the path of a program of ours for a system of others, or why there is
+    none. Built when the first row asks, since that takes longer than many rows."""
+
+    def __init__(self, build):
+        self.libraries = build
+        self.out = os.path.join(build, 'bench/peers')
+
+    def build(self, folder, *more):
+        """By micro/build.py or echo/build.py."""
+        say('')
+        print(f'building the peers of bench/{folder}', file=sys.stderr)
+        spec = importlib.util.spec_from_file_location(
+            folder, os.path.join(HERE, folder, 'build.py'))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        out = os.path.join(self.out, folder)
+        os.makedirs(out, exist_ok=True)
+        return module.build(out, *more)
+
+    @functools.cached_property
+    def micro(self):
+        return self.build('micro', self.libraries)
+
+    @functools.cached_property
+    def echo(self):
+        return self.build('echo')
 
 
 def all_rows(settings, scratch):
-    out = os.path.join(settings.build, 'bench/peers')
-    os.makedirs(out, exist_ok=True)
-    print('building the peers', file=sys.stderr)
-    peers = builder('micro').build(os.path.join(out, 'micro'), settings.build)
-    others = builder('echo').build(os.path.join(out, 'echo'))
+    peers = Peers(settings.build)
     return (Micro(peers, settings.quick).rows() +
-            Echo(settings.build, others, settings.quick).rows() +
+            Echo(settings.build, peers, settings.quick).rows() +
             Serving.rows(settings.build, scratch, settings.quick) +
             Computing(settings.build, scratch, settings.quick).rows())
 
