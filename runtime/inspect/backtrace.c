@@ -183,7 +183,7 @@ void backtrace_open(void)
 #undef FIND
 	/* It keeps one thing by thread: what it remembers of code it has seen. */
 	if (lib.open)
-		tls_harmless((const void *)lib.step);
+		tls_harmless((const void *)lib.step, open_library);
 }
 
 /* At the first walk and not before: it opens two descriptors. Under

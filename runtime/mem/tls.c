@@ -114,9 +114,11 @@ static struct {
 	struct module module[MODULES];
 	uint32_t n;
 	bool known;		/* all of them */
-	/* The loader's own place on its list of libraries, if that was the last
-	 * one at the beginning: what comes later comes behind it. */
-	const struct link_map *last;
+	/* The place on the loader's list of libraries of one that stays: the
+	 * loader's own, if that was the last one at the beginning, or one that we
+	 * keep open. None up to there is a stranger, and what comes later comes
+	 * behind it. */
+	const struct link_map *_Atomic last;
 	uint64_t unseen;	/* loaded, but not shown to us */
 
 	/* libc does not free its lock for the list in the child of a fork: none of
@@ -244,13 +246,17 @@ static int count_strangers(struct dl_phdr_info *info, size_t size UNUSED,
 	return 0;
 }
 
-/* None has been loaded since the beginning, nor into a namespace of its own, of
- * which the version of what debuggers look at tells. What matters is what a coroutine
- * before this one can have used, so whoever has handed us its block has let us see
- * that much. */
+/* None has been loaded since then, nor into a namespace of its own, of which the
+ * version of what debuggers look at tells. What matters is what a coroutine before
+ * this one can have used, so whoever has handed us its block has let us see that
+ * much. */
 static bool none_came(void)
 {
-	return fresh.last && !read_once(fresh.last->l_next) &&
+	/* acquire: pairs with the release in tls_harmless. */
+	const struct link_map *last = atomic_load_explicit(&fresh.last,
+							   memory_order_acquire);
+
+	return last && !read_once(last->l_next) &&
 	       read_once(_r_debug.r_version) == 1;
 }
 
@@ -279,11 +285,37 @@ static bool no_strangers(void)
 	return alone;
 }
 
-void tls_harmless(const void *inside)
+
+/* The last one on the loader's list, which is behind that of `inside` and came with
+ * it, most likely; kept open for good. Or NULL. */
+static const struct link_map *keep_last(const void *inside, tls_open open)
 {
+	struct link_map *map = NULL;
+	Dl_info info;
+
+	if (!dladdr1(inside, &info, (void **)&map, RTLD_DL_LINKMAP) || !map)
+		return NULL;
+	while (map->l_next)
+		map = map->l_next;
+	/* A handle is the place on the list. */
+	return open(map->l_name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE) == map
+		       ? map : NULL;
+}
+
+void tls_harmless(const void *inside, tls_open open)
+{
+	const struct link_map *last = keep_last(inside, open);
+	struct census c = { 0 };
+
 	lock(&fresh.lock);
 	fresh.harmless = inside;
 	fresh.loads = 0;
+	dl_iterate_phdr(count_strangers, &c);
+	/* One that came meanwhile is behind it. */
+	if (last && !c.strangers && c.unseen == fresh.unseen &&
+	    atomic_load_explicit(&fresh.last, memory_order_relaxed))
+		/* release: pairs with the acquire in none_came. */
+		atomic_store_explicit(&fresh.last, last, memory_order_release);
 	unlock(&fresh.lock);
 }
 
@@ -302,7 +334,7 @@ static void learn_modules(void)
 	if (dlsym(RTLD_DEFAULT, "_dl_find_object") &&
 	    dladdr1((void *)tls.allocate, &info, (void **)&map, RTLD_DL_LINKMAP) &&
 	    map && !map->l_next)
-		fresh.last = map;
+		atomic_store_explicit(&fresh.last, map, memory_order_relaxed);
 }
 
 static const char *look_up(void)
@@ -666,10 +698,14 @@ void tls_free_specific(uintptr_t tp)
 	uint32_t n = tls.specific.bits / (8 * sizeof(void *)) *
 		     tls.specific.count;
 
-	/* The first block is part of the descriptor. */
+	uintptr_t any = 0;
+
+	/* The first block is part of the descriptor, and mostly the only one. */
+	for (uint32_t i = 1; i < n; i++)
+		any |= (uintptr_t)level1[i];
+	if (likely(!any))
+		return;
 	for (uint32_t i = 1; i < n; i++) {
-		if (likely(!level1[i]))
-			continue;
 		free(level1[i]);
 		level1[i] = NULL;
 	}

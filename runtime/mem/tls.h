@@ -31,9 +31,11 @@ uintptr_t tls_make(void *top);
  * stays. As tls_make; the block is no longer in use. */
 bool tls_renew(uintptr_t tp);
 
-/* The library that this address is inside of leaves nothing in its variables that
- * another coroutine may not find there: one such library. */
-void tls_harmless(const void *inside);
+/* The library that this address is inside of was loaded just now, stays, and leaves
+ * nothing in its variables that another coroutine may not find there: one such
+ * library. open: libc's dlopen. */
+typedef void *(*tls_open)(const char *file, int mode);
+void tls_harmless(const void *inside, tls_open open);
 
 /* What libc has allocated for the block goes; the block itself stays, for libc has
  * it on its list, and for tls_renew. Nobody uses it. */

@@ -331,13 +331,11 @@ static void use_lazy_lib(void *arg)
 		dlclose(lib);
 }
 
-Test(tls, a_renewed_block_has_nothing_of_a_library_that_came_later)
+static void renew_beside_a_later_library(void)
 {
-	struct block b;
+	struct block b = make(STACK);
 	bool stays;
 
-	prepare();
-	b = make(STACK);
 	for (int i = 0; i < 20; i++) {
 		stays = i % 10 > 6;
 		run_in(&b, use_lazy_lib, &stays);
@@ -345,6 +343,27 @@ Test(tls, a_renewed_block_has_nothing_of_a_library_that_came_later)
 		run_in(&b, look_new, &b);
 		check(tls_renew(b.tp));
 	}
+}
+
+Test(tls, a_renewed_block_has_nothing_of_a_library_that_came_later)
+{
+	prepare();
+	renew_beside_a_later_library();
+}
+
+/* As the one for backtraces is kept, which brings others along. */
+Test(tls, nor_where_one_of_ours_came_in_between_that_stays)
+{
+	void *lib;
+
+	prepare();
+	lib = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+	if (!lib) {
+		printf("left out: there is no libunwind.so.8\n");
+		return;
+	}
+	tls_harmless(dlsym(lib, "unw_strerror"), dlopen);
+	renew_beside_a_later_library();
 }
 
 static void use_lib_apart(void *lib)
