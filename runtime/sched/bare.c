@@ -44,6 +44,8 @@ static int begin(void *arg)
 	struct bare *b = arg;
 
 	tls_set_tid(b->tp, sys_gettid());
+	/* Where coroutines share its storage, they look for libc's tables there. */
+	tls_enter();
 	b->entry(b->arg);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* go.c - coroutines: made, known, waited for, parked, ended. */
 #include "native.h"
+#include <ctype.h>
 #include <sys/syscall.h>
 
 /* ---- making ---- */
@@ -310,6 +311,41 @@ static void name_all(void)
 	cogo_set_name("");
 	check(strcmp(cogo_name(cogo_self()), "") == 0);
 	check_eq(outcome(NULL, look_at_name, (void *)""), 0);
+}
+
+static atomic_int letters;
+
+static void compute_until_seen(void *arg)
+{
+	(void)arg;
+	while (letters == 0)
+		;
+}
+
+static void use_libcs_tables(void *arg)
+{
+	char text[32];
+
+	(void)arg;
+	snprintf(text, sizeof(text), "%.1f", 1.5);
+	check(strcmp(text, "1.5") == 0);
+	check(isalpha('a') && !isalpha('1') && toupper('a') == 'A');
+	letters++;
+}
+
+/* Workers that are begun while all others compute are threads that libc has not
+ * heard of. */
+Test(go, SHARED_TLS_finds_libcs_tables_on_every_worker)
+{
+	const struct cogo_attr shared = { .flags = COGO_SHARED_TLS };
+	struct cogo_coro *busy[4], *c;
+
+	for (int i = 0; i < 4; i++)
+		busy[i] = begin(NULL, compute_until_seen, NULL);
+	c = begin(&shared, use_libcs_tables, NULL);
+	check_eq(cogo_join(c), COGO_RETURNED);
+	for (int i = 0; i < 4; i++)
+		check_eq(cogo_join(busy[i]), COGO_RETURNED);
 }
 
 Test(go, a_name_is_kept_to_15_bytes_and_handed_on)
