@@ -80,7 +80,9 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 	long r;
 
 	door_enter(me);
-	cancel_point(me);
+	/* What has moved something tells of that, and the next call acts. */
+	if (!op->rest)
+		cancel_point(me);
 	for (;;) {
 		/* What is known to be in vain may have changed without the
 		 * runtime having heard of it: good enough to wait for the news,
