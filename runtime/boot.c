@@ -200,6 +200,8 @@ static int start(void)
 	sched.target = count_workers();
 	sched.migrate = conf.force & CONF_FORCE_MIGRATE;
 	atomic_store_explicit(&sched.slots, 0, memory_order_relaxed);
+	poller_use(conf.poller == CONF_POLLER_IO_URING ? &poller_uring
+						       : &poller_epoll);
 	r = poller_start();
 	if (r)
 		return r;

@@ -130,6 +130,26 @@ static int set_bind(struct cogo_conf *c, const char *value,
 	return 0;
 }
 
+static int set_poller(struct cogo_conf *c, const char *value,
+		      struct conf_error *e)
+{
+	static const struct {
+		const char *name;
+		enum conf_poller poller;
+	} pollers[] = {
+		{"epoll", CONF_POLLER_EPOLL},
+		{"io_uring", CONF_POLLER_IO_URING},
+	};
+
+	for (size_t i = 0; i < COUNT(pollers); i++) {
+		if (is_name(value, strlen(value), pollers[i].name)) {
+			c->poller = pollers[i].poller;
+			return 0;
+		}
+	}
+	return refuse(e, "is no poller");
+}
+
 static int set_stats(struct cogo_conf *c, const char *value,
 		     struct conf_error *e)
 {
@@ -299,6 +319,10 @@ const struct conf_setting conf_settings[] = {
 	 "themselves, matches the glob PATTERN; may be given several\n"
 	 "times (in the variable: commas between)",
 	 "patterns with commas between, 511 characters in all", set_bind},
+	{"COGO_POLLER", "poller", "NAME",
+	 "hear of descriptors from the kernel's epoll or io_uring;\n"
+	 "where io_uring cannot be had, epoll does (default: epoll)",
+	 "epoll or io_uring", set_poller},
 	{"COGO_STATS", "stats", NULL,
 	 "print a summary on standard error when the program ends",
 	 WANT_SWITCH, set_stats},

@@ -28,6 +28,9 @@ enum conf_force {
 	CONF_FORCE_MIGRATE = 1 << 4,	      /* nobody stays on its worker */
 };
 
+/* Where the runtime hears of descriptors from. */
+enum conf_poller { CONF_POLLER_EPOLL, CONF_POLLER_IO_URING };
+
 struct cogo_conf {
 	/* 0: as many as there are CPUs the process may use. Only whoever
 	 * starts the workers may ask the kernel how many that is. */
@@ -39,6 +42,7 @@ struct cogo_conf {
 	char bind[512];
 	/* A signal's number, 0: no dump. */
 	int dump;
+	enum conf_poller poller;
 	bool stats;
 	bool no_inherit;
 	bool disable;

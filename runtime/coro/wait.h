@@ -8,7 +8,10 @@
  * sequence in it moves on with the next wait_open, and the object under it is
  * never anything but a coroutine, so a late claim fails harmlessly.
  *
- *	NONE -> OPEN -> WOKEN | TIMED_OUT | INTERRUPTED | CANCELED -> OPEN -> ... */
+ *	NONE -> OPEN -> WOKEN | TIMED_OUT | INTERRUPTED | CANCELED -> OPEN -> ...
+ *
+ * A wait may be CLOSED in place of OPEN: it is like one, but only who has the ticket
+ * ends it, and nobody who comes from outside. */
 #ifndef COGO_CORO_WAIT_H
 #define COGO_CORO_WAIT_H
 
@@ -16,20 +19,31 @@
 
 enum wait_outcome {
 	WAIT_NONE, WAIT_OPEN, WAIT_WOKEN, WAIT_TIMED_OUT, WAIT_INTERRUPTED,
-	WAIT_CANCELED,
+	WAIT_CANCELED, WAIT_CLOSED,
 };
 #define WAIT_MASK 7u
 
-/* Begins a wait of the caller's; what it returns is the ticket. */
-static inline uint64_t wait_open(struct coro *c)
+static inline uint64_t wait_begin(struct coro *c, enum wait_outcome as)
 {
 	uint64_t w = atomic_load_explicit(&c->wait, memory_order_relaxed);
 
-	w = ((w & ~(uint64_t)WAIT_MASK) + WAIT_MASK + 1) | WAIT_OPEN;
+	w = ((w & ~(uint64_t)WAIT_MASK) + WAIT_MASK + 1) | as;
 	/* release: a claimer that read the ticket from the word itself sees
 	 * what the owner wrote before. */
 	atomic_store_explicit(&c->wait, w, memory_order_release);
 	return w;
+}
+
+/* Begins a wait of the caller's; what it returns is the ticket. */
+static inline uint64_t wait_open(struct coro *c)
+{
+	return wait_begin(c, WAIT_OPEN);
+}
+
+/* The same for one that nothing may break off. */
+static inline uint64_t wait_open_closed(struct coro *c)
+{
+	return wait_begin(c, WAIT_CLOSED);
 }
 
 /* Whether the caller is the one that ended it. Any thread. */

@@ -16,7 +16,13 @@
  *     it. If the poll began after a waiter was added, that moment was after it
  *     too, and the waiter is sure of it. Otherwise somebody may have read the
  *     descriptor empty between that moment and the waiter's own try, and the
- *     waiter must look again before it tells anyone. */
+ *     waiter must look again before it tells anyone.
+ * P6  the kernel tells one of those who have asked it for a whole operation in the
+ *     same direction of the same descriptor, where it wakes all threads that sleep
+ *     there. So there is one of them at a time; whoever comes meanwhile waits for
+ *     readiness, of which all are told.
+ * P7  who takes the ticket out of an op has seen the last of it: from then on its
+ *     coroutine may return, and the op be gone. */
 #include "event/poller.h"
 #include "base/aside.h"
 #include "base/fatal.h"
@@ -45,6 +51,8 @@ struct pollable {
 	bool armed;
 	_Atomic bool lasting;	/* seen what one edge tells and then stays */
 	_Atomic bool private;	/* a duplicate made by poller_forget */
+	bool op[POLLER_DIRS];	/* a whole operation is under way (P6) */
+	_Atomic bool pauses;	/* the last one left nothing to read */
 } __attribute__((aligned(64)));
 
 static const struct poller_ops *wanted = &poller_epoll;
@@ -53,6 +61,7 @@ static _Atomic(struct pollable *) chunks[CHUNKS];
 static struct lock chunks_lock;
 static bool started;
 static _Atomic uint64_t polls_begun;
+_Atomic uint32_t poller_taken, poller_submissions;
 
 static struct pollable *find(int fd)
 {
@@ -99,14 +108,27 @@ static const struct poller_ops *ops(void)
 	return atomic_load_explicit(&chosen, memory_order_acquire);
 }
 
+/* The best that can be had of those. */
+static int open_best(const struct poller_ops *of)
+{
+	int r = of->open();
+
+	while (r != 0 && of->otherwise) {
+		of = of->otherwise;
+		r = of->open();
+	}
+	if (r == 0)
+		choose(of);
+	return r;
+}
+
 int poller_start(void)
 {
 	int r;
 
 	if (started)
 		return 0;
-	choose(wanted);
-	r = wanted->open();
+	r = open_best(wanted);
 	if (r != 0) {
 		choose(&poller_futex);
 		r = poller_futex.open();
@@ -122,17 +144,20 @@ static void try_wanted(void)
 	static struct lock trying;
 
 	lock(&trying);
-	if (ops() == &poller_futex && wanted->open() == 0) {
-		choose(wanted);
+	if (ops() == &poller_futex && open_best(wanted) == 0)
 		/* Who polls is to do so there. */
 		poller_futex.close();
-	}
 	unlock(&trying);
 }
 
 bool poller_started(void)
 {
 	return started;
+}
+
+const char *poller_name(void)
+{
+	return started ? ops()->name : NULL;
 }
 
 static bool is_private(const struct pollable *p)
@@ -267,6 +292,19 @@ void poller_del(struct poller_waiter *w)
 	unlock(&p->lock);
 }
 
+static void finish(struct poller_op *op, int result, struct coro_list *ready)
+{
+	struct coro *c = op->coro;
+	uint64_t ticket;
+
+	op->result = result;
+	/* acq_rel: who finds 0 there finds the result; and we, the ticket of the
+	 * wait that is open (P7). */
+	ticket = atomic_exchange_explicit(&op->ticket, 0, memory_order_acq_rel);
+	if (wait_claim(c, ticket, WAIT_WOKEN))
+		coro_list_push(ready, c);
+}
+
 static void dispatch(struct poller_event *e, uint64_t epoch,
 		     struct coro_list *ready)
 {
@@ -313,7 +351,11 @@ int poller_poll(cogo_time deadline, const uint64_t *sigmask,
 	int n = ops()->poll(deadline, sigmask, events, BATCH);
 
 	for (int i = 0; i < n; i++)
-		dispatch(&events[i], epoch, ready);
+		if (events[i].events == POLLER_DONE)
+			finish((struct poller_op *)(uintptr_t)events[i].data,
+			       events[i].result, ready);
+		else
+			dispatch(&events[i], epoch, ready);
 	return n;
 }
 
@@ -323,6 +365,8 @@ static void reset(struct pollable *p)
 	p->generation++;
 	write_once(p->armed, false);
 	atomic_store_explicit(&p->lasting, false, memory_order_relaxed);
+	atomic_store_explicit(&p->pauses, false, memory_order_relaxed);
+	p->op[POLLER_IN] = p->op[POLLER_OUT] = false;
 	atomic_store_explicit(&p->dry[POLLER_IN], 0, memory_order_relaxed);
 	atomic_store_explicit(&p->dry[POLLER_OUT], 0, memory_order_relaxed);
 }
@@ -376,6 +420,10 @@ void poller_forget(int fd, struct coro_list *ready)
 		move_waiters(p, fd, ready);
 	if (p->armed)
 		ops()->disarm(fd);
+	/* The number would stand for something else by the time it begins. What
+	 * has begun keeps the description. */
+	if (ops()->forsake && (p->op[POLLER_IN] || p->op[POLLER_OUT]))
+		ops()->forsake(fd);
 	reset(p);
 	unlock(&p->lock);
 }
@@ -440,6 +488,65 @@ void poller_release(struct poller_waiter *w, int fd)
 	unlock(&p->lock);
 	if (last)
 		sys_call(SYS_close, w->fd);
+}
+
+bool poller_does_ops(void)
+{
+	return started && ops()->start;
+}
+
+int poller_op_start(struct poller_op *op, const struct poller_job *job)
+{
+	struct pollable *p = find_or_make(job->fd);
+	int r = -EBUSY;
+
+	if (!p || !poller_does_ops())
+		return -EAGAIN;
+	op->fd = job->fd;
+	op->dir = job->dir;
+	lock(&p->lock);
+	if (!p->op[job->dir])
+		r = ops()->start(job, (uint64_t)(uintptr_t)op);
+	if (r == 0) {
+		p->op[job->dir] = true;
+		op->generation = p->generation;
+	}
+	unlock(&p->lock);
+	return r;
+}
+
+void poller_op_cancel(struct poller_op *op)
+{
+	ops()->cancel((uint64_t)(uintptr_t)op);
+}
+
+void poller_op_end(struct poller_op *op, bool pause)
+{
+	struct pollable *p = find(op->fd);
+
+	lock(&p->lock);
+	if (p->generation == op->generation) {
+		p->op[op->dir] = false;
+		if (op->dir == POLLER_IN)
+			atomic_store_explicit(&p->pauses, pause,
+					      memory_order_relaxed);
+	}
+	unlock(&p->lock);
+}
+
+bool poller_hopes(int fd, int dir)
+{
+	struct pollable *p = find(fd);
+
+	return p && atomic_load_explicit(&p->pauses, memory_order_relaxed) &&
+	       (dir == POLLER_IN ||
+		atomic_load_explicit(&poller_taken, memory_order_relaxed));
+}
+
+void poller_submit_taken(void)
+{
+	if (started && ops()->submit)
+		ops()->submit();
 }
 
 /* Descriptors of ours that would be the child's for ever. */

@@ -10,16 +10,36 @@
 #define COGO_EVENT_POLLER_H
 
 #include "coro/coro.h"
+#include <sys/types.h>
 
 enum { POLLER_IN, POLLER_OUT, POLLER_DIRS };
+
+/* A whole operation: what the kernel does from beginning to end while its
+ * coroutine waits. What `at` and `more` point to is the kernel's until it is done. */
+enum poller_what { POLLER_RECV, POLLER_SEND };
+struct poller_job {
+	enum poller_what what;
+	int fd, dir;
+	void *at;
+	size_t n;
+	unsigned flags;		/* MSG_* */
+	bool stream;		/* where less than n is read, nothing is left for
+				 * now, most likely */
+	bool in_vain;		/* it has been tried, or is not worth a try: it is
+				 * to be done when there is news */
+};
 
 /* What a provider owes. It never sees a coroutine. Results or -errno. */
 struct poller_event {
 	uint64_t data;
-	uint32_t events;	/* EPOLL* bits */
+	uint32_t events;	/* EPOLL* bits; POLLER_DONE: of a job */
+	int result;		/* of that */
 };
+#define POLLER_DONE 0
 struct poller_ops {
 	const char *name;
+	/* Who does it where this one cannot be opened, or NULL. */
+	const struct poller_ops *otherwise;
 	int (*open)(void);
 	int (*arm)(int fd, uint64_t data);
 	void (*disarm)(int fd);
@@ -34,9 +54,27 @@ struct poller_ops {
 	/* One of them has to go to another number; the caller closes this one.
 	 * 0 or -errno. */
 	int (*vacate)(int fd);
+
+	/* Whole operations; all NULL where they cannot be had. */
+
+	/* Takes a job, which one of the next events will tell the end of; it need
+	 * not begin before submit. 0, or -errno: it was not taken. data: even, and
+	 * not 0. */
+	int (*start)(const struct poller_job *job, uint64_t data);
+	/* Makes it end soon, if it has not: its event comes all the same. */
+	void (*cancel)(uint64_t data);
+	/* Begins what was taken. */
+	void (*submit)(void);
+	/* What was taken for this number and has not begun ends with -EAGAIN. */
+	void (*forsake)(int fd);
 };
 extern const struct poller_ops poller_epoll;
 extern const struct poller_ops poller_futex;
+extern const struct poller_ops poller_uring;
+
+/* For a provider that stands on epoll: an event with this data whenever there is
+ * something new to be read from fd. 0 or -errno. */
+int poller_epoll_watch(int fd, uint64_t data);
 
 void poller_use(const struct poller_ops *ops);
 /* Where the provider cannot be opened, poller_futex does until it can. */
@@ -115,6 +153,50 @@ bool poller_owns(int fd);
  * may have it, and puts it there, or -EBADF. */
 int poller_vacate(int fd);
 bool poller_started(void);
+/* Of the provider in use; NULL: none is. */
+const char *poller_name(void);
+
+/* ---- whole operations ---- */
+
+/* One of one coroutine; lives on its stack, until it is done. */
+struct poller_op {
+	struct coro *coro;
+	_Atomic uint64_t ticket;	/* of the wait that its end ends; 0: it is
+					 * done, and nobody touches it any more */
+	int result;			/* then */
+	int fd, dir;
+	uint32_t generation;
+};
+
+/* Whether there is anybody to do them. */
+bool poller_does_ops(void);
+
+/* Has the job done; op->coro and op->ticket are set. 0, or -errno and nothing was
+ * begun: -EBUSY where one is under way for the same direction, because the kernel
+ * would wake only one of the two. */
+int poller_op_start(struct poller_op *op, const struct poller_job *job);
+/* It shall end: with what it has done, or -ECANCELED. */
+void poller_op_cancel(struct poller_op *op);
+/* It is done, and was the last thing that was done with the descriptor. pause:
+ * the next one would have to wait, most likely. */
+void poller_op_end(struct poller_op *op, bool pause);
+/* Whether it is better not to try before one asks for it as a whole: to read,
+ * where the last one left nothing; to write, where the other side waits to be
+ * answered, and others' operations are about to be submitted anyway. */
+bool poller_hopes(int fd, int dir);
+
+/* What has been taken begins at the latest when who took it lets others run who may
+ * not come back for long. Workers and the monitor alone: the kernel interrupts
+ * their system calls to go on with it. */
+extern _Atomic uint32_t poller_taken;	/* a guess: not begun */
+extern _Atomic uint32_t poller_submissions;	/* so far */
+void poller_submit_taken(void);
+static inline void poller_submit(void)
+{
+	/* relaxed: what the caller has taken it sees. */
+	if (unlikely(atomic_load_explicit(&poller_taken, memory_order_relaxed)))
+		poller_submit_taken();
+}
 
 void poller_fork_child(void);
 

@@ -114,9 +114,16 @@ static int epoll_poll(cogo_time deadline, const uint64_t *sigmask,
 	return n < 0 ? n : out;
 }
 
+int poller_epoll_watch(int fd, uint64_t data)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET, .data.u64 = data };
+
+	return (int)sys_call(SYS_epoll_ctl, read_once(epoll_fd), EPOLL_CTL_ADD, fd,
+			     &e);
+}
+
 static int epoll_open(void)
 {
-	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
 	struct poller_event none;
 	int r;
 
@@ -128,9 +135,7 @@ static int epoll_open(void)
 		r = event_fd;
 		goto close_epoll;
 	}
-	e.data.u64 = INTERRUPT_DATA;
-	r = (int)sys_call(SYS_epoll_ctl, read_once(epoll_fd), EPOLL_CTL_ADD,
-			  event_fd, &e);
+	r = poller_epoll_watch(event_fd, INTERRUPT_DATA);
 	if (r)
 		goto close_event;
 	/* Whoever forbids the waiting says so now. */

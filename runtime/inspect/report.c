@@ -22,6 +22,7 @@
 #include "base/conf.h"
 #include "base/fatal.h"
 #include "base/sys.h"
+#include "event/poller.h"
 #include "fault/signal.h"
 #include "inspect/census.h"
 #include "sched/block.h"
@@ -619,6 +620,7 @@ static void sum_up(void)
 	report("  switches        %llu\n", (unsigned long long)switches);
 	report("  steals          %llu\n", (unsigned long long)steals);
 	report("  moves           %llu\n", (unsigned long long)moves);
+	report("  poller          %s\n", poller_name() ? poller_name() : "none");
 	tell_handoffs();
 	tell_kernel_threads(text);
 	tell_memory(text);

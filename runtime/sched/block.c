@@ -10,6 +10,7 @@
 #include "arch/tp.h"
 #include "base/lock.h"
 #include "base/sys.h"
+#include "event/poller.h"
 #include "inspect/census.h"
 #include "sched/loop.h"
 #include <errno.h>
@@ -32,6 +33,7 @@ static bool watched;
 
 static void leave_slot(struct worker *w)
 {
+	poller_submit();
 	if (atomic_exchange_explicit(&w->slot, false, memory_order_acq_rel))
 		loop_give_slot();
 }

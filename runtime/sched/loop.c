@@ -338,6 +338,8 @@ static void look_around(struct worker *w)
 	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
 	    poller_started())
 		loop_look_at_descriptors(sys_now(), &due);
+	else
+		poller_submit();
 	(void)w;
 	if (due.n)
 		ready_all(&due);
@@ -357,6 +359,7 @@ static void be_spare(struct worker *w)
 	struct coro *c;
 
 	block_noticed_end(w);
+	poller_submit();
 	if (loop_take_slot()) {
 		atomic_store_explicit(&w->slot, true, memory_order_relaxed);
 		return;

@@ -174,6 +174,19 @@ static bool look_at_all(void)
 	return busy;
 }
 
+/* What a worker has taken, and then gone on to compute. Not what it is about to
+ * submit: who submits is interrupted to go on with it. */
+static void submit_forgotten(void)
+{
+	static uint32_t seen;
+	uint32_t now = atomic_load_explicit(&poller_submissions,
+					    memory_order_relaxed);
+
+	if (now == seen)
+		poller_submit();
+	seen = now;
+}
+
 /* In nobody's place: when workers are busy with other things. */
 static void serve(cogo_time now)
 {
@@ -186,6 +199,8 @@ static void serve(cogo_time now)
 	    now - atomic_load_explicit(&sched.last_poll, memory_order_relaxed) >=
 		    MONITOR_TICK)
 		loop_look_at_descriptors(now, &due);
+	else
+		submit_forgotten();
 	if (due.n)
 		ready_all(&due);
 }

@@ -112,12 +112,15 @@ enum wait_outcome park(struct coro *me, uint64_t ticket, enum why why,
 {
 	me->why = why;
 	write_once(me->since, (cogo_time)arch_cycles());
+	if (unlikely((ticket & WAIT_MASK) == WAIT_CLOSED))
+		goto sleep;
 	/* seq_cst: pairs with the store in signal_kick. Either the kicker finds
 	 * our wait open, or we find its flag. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (unlikely(atomic_load_explicit(&me->interrupt, memory_order_relaxed)) &&
 	    wait_claim(me, ticket, WAIT_INTERRUPTED))
 		goto out;
+sleep:
 	if (me->bound) {
 		me->timer.deadline = deadline;	/* for those who look in */
 		CORO_FALL_ASLEEP(me);

@@ -186,13 +186,15 @@ class Environment(Case):
     def test_every_option_becomes_its_variable(self):
         env = self.environment('--workers', '3', '--stack=64K', '--stats',
                                '--dump', 'usr2', '--no-inherit',
-                               '--bind', 'a*', '--bind', 'b?')
+                               '--bind', 'a*', '--bind', 'b?',
+                               '--poller', 'io_uring')
         self.assertGreater(int(env.pop('COGO_RUN')), 0)
         self.assertEqual(
             {k: v for k, v in env.items() if k.startswith('COGO_')},
             {'COGO_WORKERS': '3', 'COGO_STACK': '64K', 'COGO_STATS': '1',
              'COGO_DUMP': 'usr2', 'COGO_NO_INHERIT': '1',
-             'COGO_BIND': 'a*,b?', 'COGO_LIBRARY': LIBRARY})
+             'COGO_BIND': 'a*,b?', 'COGO_POLLER': 'io_uring',
+             'COGO_LIBRARY': LIBRARY})
 
     def test_an_option_wins_over_its_variable(self):
         env = self.environment('--workers', '3', env={'COGO_WORKERS': '5'})
@@ -225,7 +227,8 @@ class OwnErrors(Case):
     def test_a_bad_option_value_names_option_value_and_cure(self):
         cases = (('--workers', '0', '1 to 256'), ('--workers', 'x', '256'),
                  ('--stack', '1K', '16K to 1G'), ('--dump', 'KILL', 'USR2'),
-                 ('--dump', 'HUH', 'USR2'), ('--bind', 'x' * 600, '511'))
+                 ('--dump', 'HUH', 'USR2'), ('--bind', 'x' * 600, '511'),
+                 ('--poller', 'kqueue', 'epoll or io_uring'))
         for option, value, cure in cases:
             result = self.run_it(option, value, 'true')
             self.refused(result, 125, option, value[:40], cure)
@@ -250,7 +253,7 @@ class OwnErrors(Case):
     def test_help_names_every_option_and_its_variable_once(self):
         result = self.run_it('--help')
         self.assertEqual(result.returncode, 0)
-        for option in ('workers', 'stack', 'bind', 'stats', 'dump',
+        for option in ('workers', 'stack', 'bind', 'poller', 'stats', 'dump',
                        'no-inherit'):
             variable = 'COGO_' + option.upper().replace('-', '_')
             self.assertEqual(result.stdout.count('--' + option), 1, option)

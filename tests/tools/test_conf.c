@@ -176,6 +176,18 @@ Test(conf, forced_ways_are_a_list_and_a_wrong_one_spoils_it_whole)
 		     CONF_FORCE_NO_NOWAIT | CONF_FORCE_NO_GUARD_INSTALL);
 }
 
+Test(conf, a_poller_is_one_of_two)
+{
+	cr_assert_eq(c.poller, CONF_POLLER_EPOLL);
+	cr_assert_eq(set("COGO_POLLER", "io_uring"), 0);
+	cr_assert_eq(c.poller, CONF_POLLER_IO_URING);
+	cr_assert_eq(set("COGO_POLLER", "kqueue"), -EINVAL);
+	cr_assert_eq(set("COGO_POLLER", "io_uring2"), -EINVAL);
+	cr_assert_eq(c.poller, CONF_POLLER_IO_URING);
+	cr_assert_eq(set("COGO_POLLER", "EPOLL"), 0);
+	cr_assert_eq(c.poller, CONF_POLLER_EPOLL);
+}
+
 Test(conf, an_empty_environment_is_every_default)
 {
 	static const struct cogo_conf zero;

@@ -257,6 +257,13 @@ static void poller_news(void)
 	explore_wake(&model.poller_word, 1);
 }
 
+/* Nothing is ever taken. */
+_Atomic uint32_t poller_taken, poller_submissions;
+
+void poller_submit_taken(void)
+{
+}
+
 void poller_interrupt(void)
 {
 	atomic_store_explicit(&model.interrupted, 1, memory_order_seq_cst);

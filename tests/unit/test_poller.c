@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Who waits for which descriptor: with epoll as it is, and with a provider of
- * our own that says what we want when we want it. */
+/* Who waits for which descriptor: with epoll as it is, or with io_uring where
+ * UNIT_POLLER says so; and with a provider of our own that says what we want when we
+ * want it. */
 #include "event/poller.h"
 #include "base/sys.h"
 #include "coro/wait.h"
@@ -41,10 +42,21 @@ static int look(void)
 	return (int)ready.n;
 }
 
+static bool by_ring(void)
+{
+	const char *name = getenv("UNIT_POLLER");
+
+	return name && strcmp(name, "io_uring") == 0;
+}
+
 static void prepare(int fds[2])
 {
+	if (by_ring())
+		poller_use(&poller_uring);
 	check_eq(poller_start(), 0);
 	check(poller_started());
+	if (by_ring() && strcmp(poller_name(), "io_uring") != 0)
+		skip("io_uring cannot be had here");
 	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 }
 
@@ -426,7 +438,7 @@ Test(poller, its_own_descriptors_are_out_of_the_programs_way)
 			check(lim.rlim_max > 600 ? fd >= 512 : fd > 400);
 			check_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
 		}
-	check_eq(mine, 2);
+	check_eq(mine, by_ring() ? 3 : 2);
 	check(!poller_owns(-1));
 	check(fds[0] < 20);
 	check_eq(getrlimit(RLIMIT_NOFILE, &now), 0);
@@ -441,16 +453,16 @@ Test(poller, its_own_descriptors_are_out_of_the_programs_way)
 Test(poller, its_own_descriptors_move_when_the_program_names_their_numbers)
 {
 	struct poller_waiter w;
-	int fds[2], mine[2], n = 0;
+	int fds[2], mine[3], n = 0;
 
 	prepare(fds);
 	w = waiter(0, fds[0], EPOLLIN);
 	check_eq(add(&w), 0);
-	for (int fd = 0; fd < 65536 && n < 2; fd++)
+	for (int fd = 0; fd < 65536 && n < 3; fd++)
 		if (poller_owns(fd))
 			mine[n++] = fd;
-	check_eq(n, 2);
-	for (int i = 0; i < 2; i++) {
+	check_eq(n, by_ring() ? 3 : 2);
+	for (int i = 0; i < n; i++) {
 		check_eq(poller_vacate(mine[i]), 0);
 		check(!poller_owns(mine[i]));
 		close(mine[i]);
@@ -536,6 +548,268 @@ Test(poller, a_child_of_a_fork_begins_with_nothing)
 	check_eq(status, 0);
 	say(fds[1]);
 	check_eq(look(), 1);
+}
+
+/* ---- whole operations ---- */
+
+/* To receive n bytes there, for c[i], whose wait it is to end. */
+static int receive(struct poller_op *op, int i, int fd, void *buf, size_t n)
+{
+	struct poller_job job = { .what = POLLER_RECV, .fd = fd, .dir = POLLER_IN,
+				  .at = buf, .n = n, .in_vain = true };
+
+	op->coro = &c[i];
+	op->ticket = wait_open(&c[i]);
+	return poller_op_start(op, &job);
+}
+
+static void prepare_ops(int fds[2])
+{
+	prepare(fds);
+	if (!poller_does_ops())
+		skip("of io_uring alone");
+}
+
+/* How many polls make ready until it is done. */
+static int look_until_done(struct poller_op *op)
+{
+	int n = 0;
+
+	wait_until((n += look(), atomic_load(&op->ticket) == 0));
+	return n;
+}
+
+Test(poller, without_a_ring_nothing_is_done_as_a_whole)
+{
+	struct poller_op op;
+	int fds[2];
+	char x;
+
+	prepare(fds);
+	check(poller_does_ops() == by_ring());
+	if (!by_ring())
+		check_eq(receive(&op, 0, fds[0], &x, 1), -EAGAIN);
+}
+
+Test(poller, an_operation_is_done_when_there_is_something)
+{
+	struct poller_op op;
+	char buf[8] = { 0 };
+	int fds[2];
+
+	prepare_ops(fds);
+	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
+	check_eq(look(), 0);
+	check_eq(poller_taken, 0);
+	check_eq(wait_result(&c[0]), WAIT_OPEN);
+	say(fds[1]);
+	check_eq(look_until_done(&op), 1);
+	check_eq(wait_result(&c[0]), WAIT_WOKEN);
+	check_eq(op.result, 1);
+	check_eq(buf[0], 'x');
+	/* And the end of a stream is something. */
+	poller_op_end(&op, false);
+	close(fds[1]);
+	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
+	check_eq(look_until_done(&op), 1);
+	check_eq(op.result, 0);
+}
+
+Test(poller, one_operation_at_a_time_is_under_way_in_a_direction)
+{
+	struct poller_op first, second;
+	char a, b;
+	int fds[2];
+
+	prepare_ops(fds);
+	check_eq(receive(&first, 0, fds[0], &a, 1), 0);
+	check_eq(receive(&second, 1, fds[0], &b, 1), -EBUSY);
+	say(fds[1]);
+	check_eq(look_until_done(&first), 1);
+	check_eq(receive(&second, 1, fds[0], &b, 1), -EBUSY);
+	check(!poller_hopes(fds[0], POLLER_IN));
+	poller_op_end(&first, true);
+	check(poller_hopes(fds[0], POLLER_IN));
+	check_eq(receive(&second, 1, fds[0], &b, 1), 0);
+	say(fds[1]);
+	check_eq(look_until_done(&second), 1);
+}
+
+Test(poller, a_canceled_operation_takes_nothing_and_says_so)
+{
+	struct poller_op op;
+	char buf[8];
+	int fds[2];
+
+	prepare_ops(fds);
+	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
+	check_eq(look(), 0);
+	check(wait_claim(&c[0], op.ticket, WAIT_TIMED_OUT));
+	poller_op_cancel(&op);
+	/* It is nobody's wait any more. */
+	check_eq(look_until_done(&op), 0);
+	check_eq(op.result, -ECANCELED);
+	poller_op_end(&op, false);
+	say(fds[1]);
+	hear(fds[0]);
+	/* One that had not begun. */
+	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
+	check(wait_claim(&c[0], op.ticket, WAIT_TIMED_OUT));
+	poller_op_cancel(&op);
+	check_eq(look_until_done(&op), 0);
+	check_eq(op.result, -EAGAIN);
+	poller_op_end(&op, false);
+}
+
+Test(poller, a_cancellation_that_comes_too_late_takes_nothing_back)
+{
+	struct poller_op op;
+	char buf[8];
+	int fds[2];
+
+	prepare_ops(fds);
+	say(fds[1]);
+	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
+	poller_submit();
+	check(wait_claim(&c[0], op.ticket, WAIT_INTERRUPTED));
+	poller_op_cancel(&op);
+	check_eq(look_until_done(&op), 0);
+	check_eq(op.result, 1);
+	check_eq(buf[0], 'x');
+}
+
+Test(poller, the_closed_wait_is_ended_where_the_open_one_was_ended_otherwise)
+{
+	struct poller_op op;
+	uint64_t first, closed;
+	char buf[8];
+	int fds[2];
+
+	prepare_ops(fds);
+	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
+	check_eq(look(), 0);
+	first = op.ticket;
+	check(wait_claim(&c[0], first, WAIT_TIMED_OUT));
+	closed = wait_open_closed(&c[0]);
+	/* Nobody from outside. */
+	check(!wait_claim_any(&c[0], WAIT_INTERRUPTED));
+	op.ticket = closed;
+	poller_op_cancel(&op);
+	check_eq(look_until_done(&op), 1);
+	check_eq(wait_result(&c[0]), WAIT_WOKEN);
+}
+
+Test(poller, what_has_begun_goes_on_when_its_number_is_closed)
+{
+	struct coro_list ready = { 0 };
+	struct poller_op op;
+	int fds[2], other[2];
+	char buf[8];
+
+	prepare_ops(fds);
+	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
+	check_eq(look(), 0);
+	poller_forget(fds[0], &ready);
+	check_eq(ready.n, 0);
+	close(fds[0]);
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
+	check_eq(other[0], fds[0]);
+	check_eq(write(other[1], "new", 3), 3);
+	check_eq(look(), 0);
+	say(fds[1]);
+	check_eq(look_until_done(&op), 1);
+	check_eq(op.result, 1);
+	check_eq(buf[0], 'x');
+	/* The new one is free for its own. */
+	poller_op_end(&op, true);
+	check(!poller_hopes(other[0], POLLER_IN));
+	check_eq(receive(&op, 0, other[0], buf, sizeof(buf)), 0);
+	check_eq(look_until_done(&op), 1);
+	check_eq(op.result, 3);
+}
+
+Test(poller, what_has_not_begun_when_its_number_is_closed_looks_again)
+{
+	struct coro_list ready = { 0 };
+	struct poller_op op;
+	int fds[2], other[2];
+	char buf[8];
+
+	prepare_ops(fds);
+	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
+	poller_forget(fds[0], &ready);
+	close(fds[0]);
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
+	check_eq(other[0], fds[0]);
+	say(other[1]);
+	check_eq(look_until_done(&op), 1);
+	check_eq(op.result, -EAGAIN);
+	poller_op_end(&op, false);
+	hear(other[0]);
+}
+
+/* More than the kernel's queue holds, and more than it has room for when they are
+ * done. */
+#define MANY 9000
+
+Test(poller, no_operation_is_lost_where_there_are_more_than_fit)
+{
+	static struct poller_op ops[MANY];
+	struct rlimit lim = { MANY + 2000, MANY + 2000 };
+	struct coro_list ready = { 0 };
+	int fds[2], done = 0, taken = 0;
+	static char buf[MANY];
+
+	if (setrlimit(RLIMIT_NOFILE, &lim) != 0)
+		skip("the limit of descriptors is too low here");
+	prepare_ops(fds);
+	for (int i = 0; i < MANY; i++) {
+		int fd = dup(fds[0]);
+
+		check(fd >= 0);
+		taken += receive(&ops[i], 0, fd, &buf[i], 1) == 0;
+	}
+	check_eq(taken, MANY);
+	close(fds[1]);
+	for (time_t end = time(NULL) + UNIT_CAP_SECONDS; done < MANY;) {
+		check(time(NULL) < end);
+		check(poller_poll(0, NULL, &ready) >= 0);
+		done = 0;
+		for (int i = 0; i < MANY; i++)
+			done += atomic_load(&ops[i].ticket) == 0;
+	}
+	for (int i = 0; i < MANY; i++)
+		check_eq(ops[i].result, 0);
+}
+
+static void *poll_till_done(void *arg)
+{
+	struct poller_op *op = arg;
+	struct coro_list ready = { 0 };
+
+	while (atomic_load(&op->ticket))
+		poller_poll(COGO_FOREVER, NULL, &ready);
+	check_eq(ready.n, 1);
+	return NULL;
+}
+
+Test(poller, who_waits_for_events_hears_of_what_another_has_submitted)
+{
+	struct poller_op op;
+	pthread_t t;
+	int fds[2];
+	char x;
+
+	prepare_ops(fds);
+	check_eq(receive(&op, 0, fds[0], &x, 1), 0);
+	poller_submit();
+	check_eq(pthread_create(&t, NULL, poll_till_done, &op), 0);
+	say(fds[1]);
+	/* Its submitter has to come by for it to go on. */
+	while (atomic_load(&op.ticket))
+		unit_nap();
+	pthread_join(t, NULL);
+	check_eq(op.result, 1);
 }
 
 /* A provider of our own. */
@@ -675,7 +949,7 @@ Test(poller, a_provider_is_used_as_soon_as_it_can_be_had)
 	/* Who polls elsewhere is called back. */
 	pthread_join(t, NULL);
 	next_n = 1;
-	next_event = (struct poller_event){ armed_data, EPOLLIN };
+	next_event = (struct poller_event){ armed_data, EPOLLIN, 0 };
 	check_eq(poller_poll(COGO_FOREVER, NULL, &ready), 1);
 	check_eq(ready.n, 1);
 }
