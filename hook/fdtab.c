@@ -131,6 +131,11 @@ void fdtab_tells_signals(int fd)
 		put(fd, f | SIGNALS);
 }
 
+bool fdtab_socket(int fd)
+{
+	return get(fd) & SOCKET;
+}
+
 bool fdtab_tcp(int fd)
 {
 	uint32_t f = get(fd);

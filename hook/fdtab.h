@@ -30,7 +30,8 @@ bool fdtab_ours(int fd);
 bool fdtab_signals(int fd);
 void fdtab_tells_signals(int fd);
 
-/* A TCP stream of ours alone. */
+/* A socket of ours alone; a TCP stream. */
+bool fdtab_socket(int fd);
 bool fdtab_tcp(int fd);
 
 /* Where what is read comes from: from somebody who may let one wait; from memory, be

@@ -10,6 +10,7 @@
 #include "hook/real.h"
 #include "hook/signalfd.h"
 #include "hook/thread/cancel.h"
+#include "wait/op.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
@@ -17,6 +18,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -41,31 +43,62 @@ static COLD bool looks_again(int fd)
 	       (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
 }
 
-long io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
-	     cogo_time *deadline)
+/* As a whole, if that can be had; as op_do. What is sent without a try is sent at
+ * once, when it is submitted with what others have asked for. */
+static int wait_for_all(struct coro *me, const struct fd_wait *w,
+			const struct io_op *op, const void *arg, bool hoped,
+			cogo_time deadline, long *ret_result)
+{
+	struct poller_job job = { .fd = w->fd, .dir = op->dir, .in_vain = !hoped || op->dir == POLLER_IN };
+
+	if (!op->whole || !poller_does_ops() || !op->whole(w->fd, arg, &job))
+		return -EAGAIN;
+	me->fd = w->asked;
+	return op_do(me, &job, deadline, op->why, ret_result);
+}
+
+bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
+	     const void *arg, bool hoped, cogo_time *deadline, long *ret_result)
 {
 	bool first = *deadline == 0;
 	int r;
 
-	if (fdtab_nonblocking(w->fd) && (first || looks_again(w->fd)))
-		return -EAGAIN;
+	if (fdtab_nonblocking(w->fd) && (first || looks_again(w->fd))) {
+		*ret_result = -EAGAIN;
+		return true;
+	}
 	if (*deadline == 0)
 		*deadline = op->timeouts ? io_deadline(w->fd, op->dir)
 					 : COGO_FOREVER;
-	r = fd_wait(w, *deadline, op->why);
+	r = wait_for_all(me, w, op, arg, hoped, *deadline, ret_result);
+	/* The signal that goes with it only the call itself brings. */
+	if (r == 0 && *ret_result == -EPIPE)
+		r = -EAGAIN;
+	if (r == 0)
+		return true;
+	/* What was not tried is, before it waits for an edge or is broken off: as
+	 * a thread it would not have waited, perhaps. */
+	if (hoped)
+		r = 0;
+	else if (r == -EAGAIN)
+		r = fd_wait(w, *deadline, op->why);
 	switch (r) {
 	case 0:
 	case -ETIMEDOUT:
-		return r;
+		*ret_result = r;
+		return false;
 	case -EINTR:
 	case -ECANCELED:
 		/* A socket with a timeout is never restarted. */
-		return gate_interrupted(me, *deadline == COGO_FOREVER &&
-						!op->rest);
+		r = gate_interrupted(me, *deadline == COGO_FOREVER && !op->rest);
+		*ret_result = r;
+		return r != 0;
 	case -EPERM:
-		return -EOPNOTSUPP;	/* no events: let the kernel wait */
+		*ret_result = -EOPNOTSUPP;	/* no events: let the kernel wait */
+		return false;
 	default:
-		return r;
+		*ret_result = r;
+		return true;
 	}
 }
 
@@ -194,6 +227,52 @@ static long try_readv(int fd, const void *arg)
 	return try_vec(SYS_preadv2, fd, arg);
 }
 
+/* The kernel takes a length of 32 bits, and moves less at a time. */
+#define MOST_AT_ONCE ((size_t)1 << 30)
+
+bool io_whole_recv(int fd, void *buf, size_t n, unsigned flags,
+		   struct poller_job *ret)
+{
+	if (n == 0 || n > MOST_AT_ONCE)
+		return false;
+	ret->what = POLLER_RECV;
+	ret->at = buf;
+	ret->n = n;
+	ret->flags = flags;
+	ret->stream = fdtab_tcp(fd);
+	return true;
+}
+
+/* With MSG_WAITALL the kernel goes on until all is sent. */
+bool io_whole_send(const void *buf, size_t n, unsigned flags,
+		   struct poller_job *ret)
+{
+	if (n == 0 || n > MOST_AT_ONCE)
+		return false;
+	ret->what = POLLER_SEND;
+	ret->at = (void *)buf;
+	ret->n = n;
+	ret->flags = flags | MSG_WAITALL;
+	return true;
+}
+
+/* Only a socket has an operation that does not look first whether it would wait. */
+static bool whole_readv(int fd, const void *arg, struct poller_job *ret)
+{
+	const struct io_vec *v = arg;
+
+	return v->n == 1 && v->offset == -1 && !v->flags && fdtab_socket(fd) &&
+	       io_whole_recv(fd, v->iov->iov_base, v->iov->iov_len, 0, ret);
+}
+
+static bool whole_writev(int fd, const void *arg, struct poller_job *ret)
+{
+	const struct io_vec *v = arg;
+
+	return v->n == 1 && v->offset == -1 && !v->flags && fdtab_socket(fd) &&
+	       io_whole_send(v->iov->iov_base, v->iov->iov_len, 0, ret);
+}
+
 static struct io_call block_vec(int fd, const struct io_vec *v, long plain, long at)
 {
 	if (v->offset == -1 && !v->flags)
@@ -218,16 +297,16 @@ static struct io_call block_writev(int fd, const void *arg)
 }
 
 const struct io_op io_read_op = {
-	try_readv, block_readv, POLLER_IN, WHY_READ, true, false, false,
+	try_readv, block_readv, POLLER_IN, WHY_READ, true, false, false, whole_readv,
 };
 static const struct io_op read_at_op = {
-	try_readv, block_readv, POLLER_IN, WHY_READ, true, true, false,
+	try_readv, block_readv, POLLER_IN, WHY_READ, true, true, false, NULL,
 };
 const struct io_op io_write_op = {
-	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, false, false,
+	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, false, false, whole_writev,
 };
 static const struct io_op write_at_op = {
-	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true, false,
+	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true, false, NULL,
 };
 
 int io_rest(const struct iovec *iov, size_t n, size_t done,

@@ -33,6 +33,9 @@ struct io_op {
 	bool timeouts;		/* SO_RCVTIMEO and SO_SNDTIMEO count */
 	bool no_poll;		/* EOPNOTSUPP is an answer, or poll no judge */
 	bool rest;		/* something has moved: any handler ends it */
+	/* Describes it, if the kernel can do it as a whole while one waits; or
+	 * NULL. */
+	bool (*whole)(int fd, const void *arg, struct poller_job *ret);
 };
 
 /* Reading and writing, and what they take; offset -1: where the file stands. */
@@ -43,6 +46,12 @@ struct io_vec {
 	int flags;
 };
 extern const struct io_op io_read_op, io_write_op;
+
+/* To receive so much, as a whole: false where that is not to be had. */
+bool io_whole_recv(int fd, void *buf, size_t n, unsigned flags,
+		   struct poller_job *ret);
+bool io_whole_send(const void *buf, size_t n, unsigned flags,
+		   struct poller_job *ret);
 
 static inline cogo_time io_deadline(int fd, int dir)
 {
@@ -63,10 +72,12 @@ NOINLINE long io_poll(int fd, int dir);
 NOINLINE long io_block(struct coro *me, int fd, const struct io_op *op,
 		       const void *arg);
 
-/* Waits after a try in vain: 0 to try again, -ETIMEDOUT to try a last time, or
- * the call's result. */
-NOINLINE long io_wait(struct coro *me, struct fd_wait *w,
-		      const struct io_op *op, cogo_time *deadline);
+/* Waits after a try in vain: 0 to try again, -ETIMEDOUT to try a last time. True:
+ * it is the call's result. hoped: there was no try, because it would most likely
+ * have been in vain. */
+NOINLINE bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
+		      const void *arg, bool hoped, cogo_time *deadline,
+		      long *ret_result);
 
 /* `want`: how much a read asked for, where getting less means that nothing is
  * left, if it is a TCP stream; else 0. */
@@ -75,6 +86,7 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 	   size_t want)
 {
 	struct fd_wait w = FD_WAIT(fd, op->dir);
+	bool hope = op->whole && poller_hopes(fd, op->dir);
 	cogo_time deadline = 0;
 	bool late = false;
 	long r;
@@ -83,11 +95,12 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 	/* What has moved something tells of that, and the next call acts. */
 	if (!op->rest)
 		cancel_point(me);
-	for (;;) {
+	for (;; hope = false) {
 		/* What is known to be in vain may have changed without the
 		 * runtime having heard of it: good enough to wait for the news,
 		 * not to tell the program. */
-		r = fd_sample(&w) && !late && !fdtab_nonblocking(w.fd) &&
+		r = (fd_sample(&w) || hope) && !late &&
+				    !fdtab_nonblocking(w.fd) &&
 				    !fdtab_low_water_any()
 			    ? -EAGAIN : op->try(w.fd, arg);
 		if (likely(r != -EAGAIN && r != -EOPNOTSUPP && r != -IO_NO_JUDGE))
@@ -99,7 +112,8 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 		if (r == -EAGAIN) {
 			if (late)
 				break;
-			r = io_wait(me, &w, op, &deadline);
+			if (io_wait(me, &w, op, arg, hope, &deadline, &r))
+				break;
 			if (r == 0)
 				continue;
 			/* Out of time: one last look. */

@@ -189,10 +189,10 @@ static struct io_call block_write(int fd, const void *arg)
 }
 
 static const struct io_op read_op = {
-	try_read, block_read, POLLER_IN, WHY_READ, false, false, false,
+	try_read, block_read, POLLER_IN, WHY_READ, false, false, false, NULL,
 };
 static const struct io_op write_op = {
-	try_write, block_write, POLLER_OUT, WHY_WRITE, false, false, false,
+	try_write, block_write, POLLER_OUT, WHY_WRITE, false, false, false, NULL,
 };
 
 long cogo_read(int fd, void *buf, size_t n, cogo_time deadline)
@@ -332,7 +332,7 @@ static long try_accept(int fd, const void *arg)
 }
 
 static const struct io_op accept_op = {
-	try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false,
+	try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false, NULL,
 };
 
 int cogo_accept(int fd, struct sockaddr *addr, unsigned *len, cogo_time deadline)

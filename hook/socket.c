@@ -44,8 +44,19 @@ static struct io_call block_recvfrom(int fd, const void *arg)
 		  (long)a->addr, (long)a->len } };
 }
 
+/* The patience of MSG_WAITALL is do_recvfrom's. */
+static bool whole_recvfrom(int fd, const void *arg, struct poller_job *ret)
+{
+	const struct recvfrom_arg *a = arg;
+
+	return !a->addr && !(a->flags & ~(MSG_WAITALL | MSG_NOSIGNAL)) &&
+	       io_whole_recv(fd, a->buf, a->n,
+			     (unsigned)(a->flags & ~MSG_WAITALL), ret);
+}
+
 static const struct io_op recvfrom_op = {
 	try_recvfrom, block_recvfrom, POLLER_IN, WHY_READ, true, true, false,
+	whole_recvfrom,
 };
 
 static bool is_stream(int fd)
@@ -131,8 +142,18 @@ static struct io_call block_sendto(int fd, const void *arg)
 		  (long)a->addr, a->len } };
 }
 
+static bool whole_sendto(int fd, const void *arg, struct poller_job *ret)
+{
+	const struct sendto_arg *a = arg;
+
+	(void)fd;
+	return !a->addr && !(a->flags & ~MSG_NOSIGNAL) &&
+	       io_whole_send(a->buf, a->n, (unsigned)a->flags, ret);
+}
+
 static const struct io_op sendto_op = {
 	try_sendto, block_sendto, POLLER_OUT, WHY_WRITE, true, true, false,
+	whole_sendto,
 };
 
 /* A blocking send on a stream returns when all of it is queued. */
@@ -240,7 +261,7 @@ static struct io_call block_recvmsg(int fd, const void *arg)
 }
 
 static const struct io_op recvmsg_op = {
-	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true, true, false,
+	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true, true, false, NULL,
 };
 
 /* Descriptors that came with a message are new numbers, shared with whoever
@@ -367,7 +388,7 @@ static struct io_call block_sendmsg(int fd, const void *arg)
 }
 
 static const struct io_op sendmsg_op = {
-	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true, true, false,
+	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true, true, false, NULL,
 };
 
 static long do_sendmsg(struct coro *me, int fd, const struct msghdr *msg,
@@ -533,7 +554,7 @@ long socket_try_accept(int fd, const void *arg)
 }
 
 static const struct io_op accept_op = {
-	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false,
+	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false, NULL,
 };
 
 HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)

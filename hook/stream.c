@@ -163,9 +163,9 @@ static struct io_call block_stream(int fd, const void *arg)
 }
 
 static const struct io_op in_op = {
-	try_stream, block_stream, POLLER_IN, WHY_READ, true, true, false,
+	try_stream, block_stream, POLLER_IN, WHY_READ, true, true, false, NULL,
 }, out_op = {
-	try_stream, block_stream, POLLER_OUT, WHY_WRITE, true, true, false,
+	try_stream, block_stream, POLLER_OUT, WHY_WRITE, true, true, false, NULL,
 };
 
 enum ready {
