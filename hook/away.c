@@ -25,6 +25,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#define NSEC 1000000000ll
+
 /* AWAY(result, name, (parameters), (arguments)) */
 #define AWAY(type, name, parameters, arguments)				\
 	HOOKED type name parameters					\
@@ -115,10 +117,51 @@ AWAY(int, tcsendbreak, (int fd, int span), (fd, span))
 AWAY(char *, getpass, (const char *question), (question))
 
 /* Between processes */
-AWAY(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n))
-AWAY(int, semtimedop,
-     (int id, struct sembuf *ops, size_t n, const struct timespec *span),
-     (id, ops, n, span))
+
+/* The kernel says EINTR of them whatever it was that it interrupted the thread for,
+ * and be it an operation of the runtime's that it goes on with there. No cancellation
+ * point. */
+static long take_semaphores(struct coro *me, int id, struct sembuf *ops, size_t n,
+			    cogo_time deadline)
+{
+	struct timespec room;
+	long r;
+
+	door_enter(me);
+	do {
+		block_enter(me, WHY_BLOCKED);
+		r = gate_call(me, SYS_semtimedop,
+			      (const long[6]){ id, (long)ops, (long)n,
+					       (long)sys_left(deadline, &room) });
+		block_exit(me);
+	} while (r == -EINTR && gate_interrupted(me, false) != -EINTR);
+	door_leave(me);
+	return r;
+}
+
+HOOKED int semop(int id, struct sembuf *ops, size_t n)
+{
+	struct coro *me = gate_coro();
+
+	return me ? (int)gate_return(take_semaphores(me, id, ops, n, COGO_FOREVER))
+		  : REAL(semop)(id, ops, n);
+}
+
+HOOKED int semtimedop(int id, struct sembuf *ops, size_t n,
+		      const struct timespec *span)
+{
+	struct coro *me = gate_coro();
+	cogo_time deadline = COGO_FOREVER;
+
+	/* What is wrong with a span it says without waiting. */
+	if (!me || (span && (gate_bad_pointer(span) || span->tv_sec < 0 ||
+			     span->tv_nsec < 0 || span->tv_nsec >= NSEC)))
+		return REAL(semtimedop)(id, ops, n, span);
+	if (span && span->tv_sec < INT64_MAX / NSEC / 2)
+		deadline = sys_now() + span->tv_sec * NSEC + span->tv_nsec;
+	return (int)gate_return(take_semaphores(me, id, ops, n, deadline));
+}
+
 SLEEPS(int, msgsnd, (int id, const void *msg, size_t n, int flags),
        (id, msg, n, flags), false, SYS_msgsnd, id, (long)msg, (long)n, flags)
 SLEEPS(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags),

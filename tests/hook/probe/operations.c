@@ -9,6 +9,10 @@
  * itself, a sleep, is repeated until the ticker got its ticks within one; it
  * must get them some time.
  *
+ * A third thread is told of every tick, over a socket. It waits there from the
+ * beginning, and what the kernel does for it then may disturb who sleeps in the
+ * kernel: it must not be heard of.
+ *
  *   op NAME cooperative right
  *
  * Anything else is a failure, and stderr has the reason. */
@@ -16,6 +20,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "probe.h"
@@ -29,6 +34,8 @@
 
 static const struct operation *op;
 static atomic_int ticks;
+static int tells[2];
+static atomic_int told;
 static atomic_bool held;     /* hold is done, the operation may begin */
 static atomic_bool begun;
 static atomic_bool ended;
@@ -57,8 +64,23 @@ static const char *name_of(size_t i)
 
 static void tick(void)
 {
+	char byte = 0;
+
 	probe_nap_ms(10);
 	atomic_fetch_add(&ticks, 1);
+	if (send(tells[0], &byte, 1, 0) != 1)
+		atomic_fetch_or(&verdict, WRONG);
+}
+
+static void *listener(void *arg)
+{
+	char byte;
+
+	(void)arg;
+	atomic_fetch_add(&told, 1);
+	while (recv(tells[1], &byte, 1, 0) == 1)
+		atomic_fetch_add(&told, 1);
+	return NULL;
 }
 
 static void *ticker(void *arg)
@@ -122,16 +144,28 @@ static void *performer(void *arg)
 
 static int perform(size_t i)
 {
-	pthread_t performs, ticks_on;
+	pthread_t listens, performs, ticks_on;
 
 	op = nth(i);
 	if (op->prepare && !op->prepare())
 		return WRONG;
+	if (!probe_socketpair(SOCK_STREAM, tells) ||
+	    pthread_create(&listens, NULL, listener, NULL))
+		return WRONG;
+	while (!atomic_load(&told))
+		probe_nap_ms(1);
 	if (pthread_create(&ticks_on, NULL, ticker, NULL) ||
 	    pthread_create(&performs, NULL, performer, NULL))
 		return WRONG;
 	pthread_join(performs, NULL);
 	pthread_join(ticks_on, NULL);
+	shutdown(tells[0], SHUT_WR);
+	pthread_join(listens, NULL);
+	if (atomic_load(&told) != atomic_load(&ticks) + 1) {
+		fprintf(stderr, "%s: of %d ticks %d were told\n", op->name,
+			atomic_load(&ticks), atomic_load(&told) - 1);
+		atomic_fetch_or(&verdict, WRONG);
+	}
 	if (atomic_load(&early)) {
 		fprintf(stderr, "%s: ended before its release\n", op->name);
 		atomic_fetch_or(&verdict, WRONG);

@@ -10,6 +10,7 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -272,6 +273,42 @@ static bool post_letters(void)
 	return true;
 }
 
+static bool a_semaphore(void)
+{
+	MUST((in = semget(IPC_PRIVATE, 1, 0600)) >= 0);
+	MUST(semctl(in, 0, SETVAL, 0) == 0);
+	return true;
+}
+
+static bool by_semop(void)
+{
+	struct sembuf take = {0, -1, 0};
+
+	MUST_QUIETLY(semop(in, &take, 1) == 0);
+	return true;
+}
+
+static bool by_semtimedop(void)
+{
+	struct timespec long_enough = {100, 0};
+	struct sembuf take = {0, -1, 0};
+
+	MUST_QUIETLY(semtimedop(in, &take, 1, &long_enough) == 0);
+	return true;
+}
+
+static bool give_semaphore(void)
+{
+	struct sembuf give = {0, 1, 0};
+
+	MUST(semop(in, &give, 1) == 0);
+	/* Once it is taken, so that nothing of it is left behind. */
+	while (semctl(in, 0, GETVAL) != 0)
+		probe_nap_ms(1);
+	MUST(semctl(in, 0, IPC_RMID) == 0);
+	return true;
+}
+
 /* ---- signals ---- */
 
 static sigset_t wanted;
@@ -300,6 +337,14 @@ static bool by_sigwait(void)
 	return true;
 }
 
+static bool by_sigtimedwait(void)
+{
+	struct timespec long_enough = {100, 0};
+
+	MUST_QUIETLY(sigtimedwait(&wanted, NULL, &long_enough) == SIGUSR1);
+	return true;
+}
+
 static bool by_signalfd(void)
 {
 	struct signalfd_siginfo info;
@@ -325,6 +370,9 @@ const struct operation process_operations[] = {
 	{"open_fifo", a_fifo, NULL, by_open_fifo, open_other_end},
 	{"mq_receive", a_queue, NULL, by_mq_receive, mq_put},
 	{"msgrcv", a_letter_box, NULL, by_msgrcv, post_letters},
+	{"semop", a_semaphore, NULL, by_semop, give_semaphore},
+	{"semtimedop", a_semaphore, NULL, by_semtimedop, give_semaphore},
+	{"sigtimedwait", usr1_blocked, NULL, by_sigtimedwait, signal_process},
 	{"sigwait", usr1_blocked, NULL, by_sigwait, signal_process},
 	{"signalfd", a_signalfd, NULL, by_signalfd, signal_process},
 	{0},
