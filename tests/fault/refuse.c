@@ -73,7 +73,8 @@ static const struct {
 	CALL(accept), CALL(connect), CALL(recvfrom), CALL(sendto),
 	CALL(recvmsg), CALL(sendmsg), CALL(ppoll), CALL(pselect6),
 	CALL(clock_nanosleep), CALL(wait4), CALL(waitid), CALL(prlimit64),
-	CALL(sched_getaffinity), CALL(rseq),
+	CALL(sched_getaffinity), CALL(rseq), CALL(io_uring_setup),
+	CALL(io_uring_enter),
 	CALL(getsockopt), CALL(setsockopt), CALL(clock_gettime), CALL(pipe2),
 	CALL(socket), CALL(tgkill), CALL(prctl), CALL(close), CALL(fstatfs),
 #ifdef SYS_arch_prctl

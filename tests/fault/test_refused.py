@@ -26,28 +26,31 @@ def some(n, each, sample):
             yield at
 
 
-def refusal(act, how):
+def refusal(act, how, poller='epoll'):
     if act == 'floors':
         return lack.Refusal(how, [lack.FLOORS], 1, 'done floors\n')
-    return lack.Refusal(how, [lack.COGO_RUN, '--workers', '2', '--', lack.WORK,
-                              act], 2, f'done {act}\n')
+    return lack.Refusal(how, [lack.COGO_RUN, '--workers', '2', '--poller', poller,
+                              '--', lack.WORK, act], 2, f'done {act}\n')
 
 
 class Refused(unittest.TestCase):
-    def probe(self, acts, calls, error, *more, forever=False):
+    def probe(self, acts, calls, error, *more, forever=False, poller='epoll'):
         tally = lack.Tally()
         begun = time.monotonic()
         answer = (['--short'] if error == 'short' else
                   ['--errno', str(getattr(errno, error))])
 
         def run(act, *how):
-            return tally.add(refusal(act, ['--call', calls, *more, *how]))
+            return tally.add(refusal(act, ['--call', calls, *more, *how],
+                                     poller))
 
         for act in acts.split():
             plain = run(act)
             if plain.status == lack.SKIPPED:
                 self.skipTest(plain.err.decode().strip())
             self.assertEqual(plain.status, 0, str(plain))
+            if poller != 'epoll':
+                self.assertGreater(plain.calls, 0)
             for n in some(plain.calls, EACH, SAMPLE):
                 run(act, *answer, '--nth', str(n))
             for n in some(plain.calls, EACH // 4, SAMPLE) if forever else ():
@@ -109,6 +112,21 @@ class Refused(unittest.TestCase):
 
     def test_no_connection_is_accepted(self):
         self.probe('sockets', 'accept,accept4', 'EMFILE', forever=True)
+
+    # io_uring
+
+    def test_no_ring_is_had(self):
+        for error in 'ENOSYS', 'EPERM', 'EINVAL', 'ENOMEM', 'EMFILE':
+            self.probe('turns sockets', 'io_uring_setup', error,
+                       poller='io_uring')
+
+    def test_the_ring_has_no_memory(self):
+        self.probe('turns', 'mmap,madvise', 'ENOMEM', poller='io_uring')
+
+    def test_nothing_is_submitted(self):
+        for error in 'EAGAIN', 'EBUSY', 'ENOMEM':
+            self.probe('turns', 'io_uring_enter', error,
+                       forever=error == 'EAGAIN', poller='io_uring')
 
     # A call is interrupted though nothing has come
 

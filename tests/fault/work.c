@@ -421,6 +421,46 @@ static void sockets(void)
 	end(server);
 }
 
+/* ---- turns: who reads has to wait ---- */
+
+#define TURNS 8
+
+static int ends_of[2];
+
+static void *answer_in_turn(void *arg)
+{
+	struct timespec span = { 0, 1000000 };
+	unsigned char c;
+
+	while (GET_AGAIN(recv(ends_of[1], &c, 1, 0), EINTR, ENOMEM, ENOBUFS) == 1) {
+		nanosleep(&span, NULL);
+		c++;
+		RIGHT(GET_AGAIN(send(ends_of[1], &c, 1, 0), EINTR, ENOMEM,
+				ENOBUFS) == 1);
+	}
+	return arg;
+}
+
+static void turns(void)
+{
+	pthread_t t;
+
+	GET(socketpair(AF_UNIX, SOCK_STREAM, 0, ends_of), EMFILE, ENFILE, ENOMEM,
+	    ENOBUFS);
+	t = start(answer_in_turn, NULL);
+	for (int i = 0; i < TURNS * count; i++) {
+		unsigned char sent = (unsigned char)i, c = sent;
+
+		RIGHT(GET_AGAIN(send(ends_of[0], &c, 1, 0), EINTR, ENOMEM,
+				ENOBUFS) == 1);
+		RIGHT(GET_AGAIN(recv(ends_of[0], &c, 1, 0), EINTR, ENOMEM,
+				ENOBUFS) == 1);
+		RIGHT(c == (unsigned char)(sent + 1));
+	}
+	shutdown(ends_of[0], SHUT_WR);
+	end(t);
+}
+
 /* ---- waiting: for time, for descriptors, for both ---- */
 
 static void *one_sleeper(void *arg)
@@ -925,7 +965,7 @@ static const struct {
 	{ "sockets", sockets }, { "waits", waits }, { "forks", forks },
 	{ "ends", ends }, { "spawns", spawns }, { "signals", signals },
 	{ "rain", rain }, { "starved", starved }, { "crowded", crowded },
-	{ "locked", locked },
+	{ "locked", locked }, { "turns", turns },
 };
 
 int main(int argc, char **argv)
