@@ -79,6 +79,14 @@ NOINLINE bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op
 		      const void *arg, bool hoped, cogo_time *deadline,
 		      long *ret_result);
 
+/* Whether it is better not to try. What has an operation for accepting is a try that
+ * costs a hand-off. */
+static inline bool io_hopes(int fd, const struct io_op *op)
+{
+	return op->whole && (op->why == WHY_ACCEPT ? poller_does_ops()
+						   : poller_hopes(fd, op->dir));
+}
+
 /* `want`: how much a read asked for, where getting less means that nothing is
  * left, if it is a TCP stream; else 0. */
 static inline __attribute__((always_inline)) long
@@ -86,7 +94,7 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 	   size_t want)
 {
 	struct fd_wait w = FD_WAIT(fd, op->dir);
-	bool hope = op->whole && poller_hopes(fd, op->dir);
+	bool hope = io_hopes(fd, op);
 	cogo_time deadline = 0;
 	bool late = false;
 	long r;

@@ -553,8 +553,26 @@ long socket_try_accept(int fd, const void *arg)
 	return r;
 }
 
+static bool whole_accept(int fd, const void *arg, struct poller_job *ret)
+{
+	const struct socket_accept *a = arg;
+
+	(void)fd;
+	ret->what = POLLER_ACCEPT;
+	ret->at = a->addr;
+	ret->more = a->len;
+	ret->flags = (unsigned)a->flags;
+	return true;
+}
+
 static const struct io_op accept_op = {
-	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false, NULL,
+	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false,
+	NULL,
+};
+/* Of a listener that others may have, too. */
+static const struct io_op accept_shared_op = {
+	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false,
+	whole_accept,
 };
 
 HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
@@ -567,7 +585,9 @@ HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int fla
 	} else {
 		struct socket_accept a = { addr.__sockaddr__, len, flags, me };
 
-		r = (int)gate_return(io_run(me, fd, &accept_op, &a));
+		r = (int)gate_return(io_run(me, fd, fdtab_ours(fd) ? &accept_op
+								   : &accept_shared_op,
+					    &a));
 	}
 	if (r >= 0)
 		file_made(r, flags & SOCK_NONBLOCK, true);

@@ -16,13 +16,14 @@ enum { POLLER_IN, POLLER_OUT, POLLER_DIRS };
 
 /* A whole operation: what the kernel does from beginning to end while its
  * coroutine waits. What `at` and `more` point to is the kernel's until it is done. */
-enum poller_what { POLLER_RECV, POLLER_SEND };
+enum poller_what { POLLER_RECV, POLLER_SEND, POLLER_ACCEPT };
 struct poller_job {
 	enum poller_what what;
 	int fd, dir;
 	void *at;
 	size_t n;
-	unsigned flags;		/* MSG_* */
+	void *more;		/* where to say how much of `at` was used, or NULL */
+	unsigned flags;		/* MSG_*, SOCK_* */
 	bool stream;		/* where less than n is read, nothing is left for
 				 * now, most likely */
 	bool in_vain;		/* it has been tried, or is not worth a try: it is

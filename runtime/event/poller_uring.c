@@ -227,8 +227,14 @@ static void write_down(struct io_uring_sqe *e, const struct poller_job *job)
 {
 	e->fd = job->fd;
 	e->addr = (uint64_t)(uintptr_t)job->at;
-	e->len = (uint32_t)job->n;
+	if (job->what == POLLER_ACCEPT) {
+		e->opcode = IORING_OP_ACCEPT;
+		e->addr2 = (uint64_t)(uintptr_t)job->more;
+		e->accept_flags = job->flags;
+		return;
+	}
 	e->opcode = job->what == POLLER_RECV ? IORING_OP_RECV : IORING_OP_SEND;
+	e->len = (uint32_t)job->n;
 	e->msg_flags = job->flags;
 	e->ioprio = job->in_vain ? IORING_RECVSEND_POLL_FIRST : 0;
 }
