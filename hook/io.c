@@ -273,6 +273,21 @@ static bool whole_writev(int fd, const void *arg, struct poller_job *ret)
 	       io_whole_send(v->iov->iov_base, v->iov->iov_len, 0, ret);
 }
 
+static bool whole_read_at(int fd, const void *arg, struct poller_job *ret)
+{
+	const struct io_vec *v = arg;
+	size_t n = v->n == 1 ? v->iov->iov_len : 0;
+
+	(void)fd;
+	if (n == 0 || n > MOST_AT_ONCE || v->flags)
+		return false;
+	ret->what = POLLER_READ_AT;
+	ret->at = v->iov->iov_base;
+	ret->n = n;
+	ret->offset = v->offset;
+	return true;
+}
+
 static struct io_call block_vec(int fd, const struct io_vec *v, long plain, long at)
 {
 	if (v->offset == -1 && !v->flags)
@@ -300,7 +315,7 @@ const struct io_op io_read_op = {
 	try_readv, block_readv, POLLER_IN, WHY_READ, true, false, false, whole_readv,
 };
 static const struct io_op read_at_op = {
-	try_readv, block_readv, POLLER_IN, WHY_READ, true, true, false, NULL,
+	try_readv, block_readv, POLLER_IN, WHY_READ, true, true, false, whole_read_at,
 };
 const struct io_op io_write_op = {
 	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, false, false, whole_writev,

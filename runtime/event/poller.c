@@ -20,7 +20,7 @@
  * P6  the kernel tells one of those who have asked it for a whole operation in the
  *     same direction of the same descriptor, where it wakes all threads that sleep
  *     there. So there is one of them at a time; whoever comes meanwhile waits for
- *     readiness, of which all are told.
+ *     readiness, of which all are told. A file that is read wakes nobody.
  * P7  who takes the ticket out of an op has seen the last of it: from then on its
  *     coroutine may return, and the op be gone. */
 #include "event/poller.h"
@@ -51,7 +51,7 @@ struct pollable {
 	bool armed;
 	_Atomic bool lasting;	/* seen what one edge tells and then stays */
 	_Atomic bool private;	/* a duplicate made by poller_forget */
-	bool op[POLLER_DIRS];	/* a whole operation is under way (P6) */
+	bool op[POLLER_DIRS];	/* one that has to be alone is under way (P6) */
 	_Atomic bool pauses;	/* the last one left nothing to read */
 } __attribute__((aligned(64)));
 
@@ -422,7 +422,8 @@ void poller_forget(int fd, struct coro_list *ready)
 		ops()->disarm(fd);
 	/* The number would stand for something else by the time it begins. What
 	 * has begun keeps the description. */
-	if (ops()->forsake && (p->op[POLLER_IN] || p->op[POLLER_OUT]))
+	if (ops()->forsake &&
+	    atomic_load_explicit(&poller_taken, memory_order_relaxed))
 		ops()->forsake(fd);
 	reset(p);
 	unlock(&p->lock);
@@ -504,10 +505,11 @@ int poller_op_start(struct poller_op *op, const struct poller_job *job)
 		return -EAGAIN;
 	op->fd = job->fd;
 	op->dir = job->dir;
+	op->alone = job->what != POLLER_READ_AT;
 	lock(&p->lock);
-	if (!p->op[job->dir])
+	if (!op->alone || !p->op[job->dir])
 		r = ops()->start(job, (uint64_t)(uintptr_t)op);
-	if (r == 0) {
+	if (r == 0 && op->alone) {
 		p->op[job->dir] = true;
 		op->generation = p->generation;
 	}
@@ -524,6 +526,8 @@ void poller_op_end(struct poller_op *op, bool pause)
 {
 	struct pollable *p = find(op->fd);
 
+	if (!op->alone)
+		return;
 	lock(&p->lock);
 	if (p->generation == op->generation) {
 		p->op[op->dir] = false;

@@ -16,7 +16,7 @@ enum { POLLER_IN, POLLER_OUT, POLLER_DIRS };
 
 /* A whole operation: what the kernel does from beginning to end while its
  * coroutine waits. What `at` and `more` point to is the kernel's until it is done. */
-enum poller_what { POLLER_RECV, POLLER_SEND, POLLER_ACCEPT };
+enum poller_what { POLLER_RECV, POLLER_SEND, POLLER_ACCEPT, POLLER_READ_AT };
 struct poller_job {
 	enum poller_what what;
 	int fd, dir;
@@ -24,6 +24,7 @@ struct poller_job {
 	size_t n;
 	void *more;		/* where to say how much of `at` was used, or NULL */
 	unsigned flags;		/* MSG_*, SOCK_* */
+	off_t offset;		/* to read at, which ends by itself */
 	bool stream;		/* where less than n is read, nothing is left for
 				 * now, most likely */
 	bool in_vain;		/* it has been tried, or is not worth a try: it is
@@ -166,6 +167,7 @@ struct poller_op {
 					 * done, and nobody touches it any more */
 	int result;			/* then */
 	int fd, dir;
+	bool alone;
 	uint32_t generation;
 };
 
@@ -174,7 +176,7 @@ bool poller_does_ops(void);
 
 /* Has the job done; op->coro and op->ticket are set. 0, or -errno and nothing was
  * begun: -EBUSY where one is under way for the same direction, because the kernel
- * would wake only one of the two. */
+ * would wake only one of the two; but files may be read by many. */
 int poller_op_start(struct poller_op *op, const struct poller_job *job);
 /* It shall end: with what it has done, or -ECANCELED. */
 void poller_op_cancel(struct poller_op *op);

@@ -233,6 +233,12 @@ static void write_down(struct io_uring_sqe *e, const struct poller_job *job)
 		e->accept_flags = job->flags;
 		return;
 	}
+	if (job->what == POLLER_READ_AT) {
+		e->opcode = IORING_OP_READ;
+		e->len = (uint32_t)job->n;
+		e->off = (uint64_t)job->offset;
+		return;
+	}
 	e->opcode = job->what == POLLER_RECV ? IORING_OP_RECV : IORING_OP_SEND;
 	e->len = (uint32_t)job->n;
 	e->msg_flags = job->flags;

@@ -10,6 +10,9 @@
  *	open	anybody else	cancel; the closed wait
  *	closed	the operation	its result, or the reason if it was canceled
  *
+ * What ends by itself, as what a disk has to do, has the closed wait from the
+ * beginning: it is not broken off on a thread either.
+ *
  * Which wait the end of the operation ends stands in op.ticket. Who says that it is
  * done takes the ticket out; who goes on to the closed wait puts that one's in, if
  * the first is still there. So either the closed wait is found, or it is not begun. */
@@ -57,7 +60,12 @@ int op_do(struct coro *me, const struct poller_job *job, cogo_time deadline,
 	 * the kernel itself. */
 	if (me->bound || me->own_files)
 		return -EAGAIN;
-	ticket = wait_open(me);
+	if (job->what == POLLER_READ_AT) {
+		ticket = wait_open_closed(me);
+		deadline = COGO_FOREVER;
+	} else {
+		ticket = wait_open(me);
+	}
 	atomic_store_explicit(&op.ticket, ticket, memory_order_relaxed);
 	if (poller_op_start(&op, job) != 0) {
 		how = park_cancel(me, ticket);

@@ -635,6 +635,39 @@ Test(poller, one_operation_at_a_time_is_under_way_in_a_direction)
 	check_eq(look_until_done(&second), 1);
 }
 
+Test(poller, a_file_is_read_by_many_at_once)
+{
+	static const char text[] = "what is at its place";
+	struct poller_op ops[3];
+	char name[] = "/tmp/test_poller.XXXXXX", got[3][4];
+	int fds[2], file;
+
+	prepare_ops(fds);
+	file = mkstemp(name);
+	check(file >= 0);
+	unlink(name);
+	check_eq(write(file, text, sizeof(text)), sizeof(text));
+	for (int i = 0; i < 3; i++) {
+		struct poller_job job = {
+			.what = POLLER_READ_AT, .fd = file, .dir = POLLER_IN,
+			.at = got[i], .n = 4, .offset = 5 * i,
+		};
+
+		ops[i].coro = &c[i];
+		ops[i].ticket = wait_open_closed(&c[i]);
+		check_eq(poller_op_start(&ops[i], &job), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		look_until_done(&ops[i]);
+		poller_op_end(&ops[i], false);
+		check_eq(ops[i].result, 4);
+		check(memcmp(got[i], text + 5 * i, 4) == 0);
+		check_eq(wait_result(&c[i]), WAIT_WOKEN);
+	}
+	/* Where the file stands has nothing to do with it. */
+	check_eq(lseek(file, 0, SEEK_CUR), sizeof(text));
+}
+
 Test(poller, a_canceled_operation_takes_nothing_and_says_so)
 {
 	struct poller_op op;
