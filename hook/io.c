@@ -10,7 +10,6 @@
 #include "hook/real.h"
 #include "hook/signalfd.h"
 #include "hook/thread/cancel.h"
-#include "wait/op.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>

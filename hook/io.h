@@ -10,6 +10,7 @@
 #include "hook/thread/cancel.h"
 #include "sched/block.h"
 #include "wait/fd.h"
+#include "wait/op.h"
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -83,8 +84,12 @@ NOINLINE bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op
  * costs a hand-off. */
 static inline bool io_hopes(int fd, const struct io_op *op)
 {
-	return op->whole && (op->why == WHY_ACCEPT ? poller_does_ops()
-						   : poller_hopes(fd, op->dir));
+	if (!op->whole)
+		return false;
+	if (op->why == WHY_ACCEPT)
+		return poller_does_ops();
+	return poller_hopes(fd, op->dir) &&
+	       (op->dir == POLLER_IN || op_pays_to_collect());
 }
 
 /* `want`: how much a read asked for, where getting less means that nothing is

@@ -71,6 +71,11 @@ int op_do(struct coro *me, const struct poller_job *job, cogo_time deadline,
 		how = park_cancel(me, ticket);
 		return how == WAIT_NONE || how == WAIT_WOKEN ? -EAGAIN : reason(how);
 	}
+	/* Where all are busy it begins with what they ask for in this round.
+	 * Where somebody is not, he had better hear of it, whatever runs here
+	 * next. */
+	if (!op_pays_to_collect())
+		poller_submit();
 	how = park(me, ticket, why, deadline);
 	if (how != WAIT_WOKEN) {
 		me->fd = asked;
