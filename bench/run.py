@@ -264,14 +264,18 @@ class Echo:
     def __init__(self, build, peers, quick):
         self.build, self.peers, self.quick = build, peers, quick
         self.load = os.path.join(build, 'bench/echo/echo_load')
-        run = [os.path.join(build, 'tools/cogo-run'), '--workers=1', '--']
+        run = [os.path.join(build, 'tools/cogo-run'), '--workers=1']
+        by_ring = [shutil.which('env') or 'env', 'COGO_POLLER=io_uring']
         threads = [self.path('threads')]
         self.servers = {
             'raw epoll': [self.path('raw_epoll')],
             'raw io_uring': [self.path('raw_uring')],
             'cogo': [self.path('native')],
+            'cogo, io_uring': [*by_ring, self.path('native')],
             'threads': threads,
-            'threads, cogo-run': run + threads,
+            'threads, cogo-run': [*run, '--', *threads],
+            'threads, cogo-run, io_uring': [*run, '--poller=io_uring', '--',
+                                            *threads],
         }
 
     def path(self, name):
@@ -305,7 +309,8 @@ class Echo:
 
     def rows(self):
         rows = []
-        native = ('cogo', 'raw epoll', 'raw io_uring', 'go', 'tokio')
+        native = ('cogo', 'cogo, io_uring', 'raw epoll', 'raw io_uring', 'go',
+                  'tokio')
         for n in (1, 100, 1000, 5000, 10000):
             if self.quick and n not in (100, 1000):
                 continue
@@ -315,7 +320,8 @@ class Echo:
         bounds = {1000: 0.55, 5000: 0.45}
         for n in (100, 1000) if self.quick else (10, 100, 1000, 5000):
             under = 'threads, cogo-run'
-            rows.append(self.row('echo by threads', ('threads', under), n, [
+            rows.append(self.row('echo by threads',
+                                 ('threads', under, under + ', io_uring'), n, [
                 Goal(under, bounds[n], 'threads')] if n in bounds else ()))
         rows.append(Row(
             'idle, 10,000 connections', 'switches/s',
