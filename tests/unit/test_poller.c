@@ -845,6 +845,58 @@ Test(poller, who_waits_for_events_hears_of_what_another_has_submitted)
 	check_eq(op.result, 1);
 }
 
+static void *submit_and_compute(void *arg)
+{
+	struct poller_op *op = arg;
+
+	poller_submit();
+	atomic_store(&polled, 1);
+	while (atomic_load(&op->ticket))
+		;
+	return NULL;
+}
+
+Test(poller, a_submitter_that_computes_holds_nothing_up)
+{
+	struct poller_op op;
+	pthread_t t;
+	int fds[2];
+	char x;
+
+	prepare_ops(fds);
+	check_eq(receive(&op, 0, fds[0], &x, 1), 0);
+	check_eq(pthread_create(&t, NULL, submit_and_compute, &op), 0);
+	wait_until(polled);
+	say(fds[1]);
+	look_until_done(&op);
+	check_eq(op.result, 1);
+	pthread_join(t, NULL);
+}
+
+static void *submit_and_end(void *arg)
+{
+	poller_submit();
+	return arg;
+}
+
+/* At its end, or when there is news that it would have to go on with. */
+Test(poller, what_a_thread_that_has_ended_had_submitted_ends_and_takes_nothing)
+{
+	struct poller_op op;
+	pthread_t t;
+	int fds[2];
+	char x;
+
+	prepare_ops(fds);
+	check_eq(receive(&op, 0, fds[0], &x, 1), 0);
+	check_eq(pthread_create(&t, NULL, submit_and_end, NULL), 0);
+	pthread_join(t, NULL);
+	say(fds[1]);
+	check_eq(look_until_done(&op), 1);
+	check_eq(op.result, -ECANCELED);
+	hear(fds[0]);
+}
+
 /* A provider of our own. */
 
 static struct poller_event next_event;
