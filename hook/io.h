@@ -84,12 +84,11 @@ NOINLINE bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op
  * costs a hand-off. */
 static inline bool io_hopes(int fd, const struct io_op *op)
 {
-	if (!op->whole)
+	if (!op->whole || likely(!poller_does_ops()))
 		return false;
-	if (op->why == WHY_ACCEPT)
-		return poller_does_ops();
-	return poller_hopes(fd, op->dir) &&
-	       (op->dir == POLLER_IN || op_pays_to_collect());
+	return op->why == WHY_ACCEPT ||
+	       (poller_hopes(fd, op->dir) &&
+		(op->dir == POLLER_IN || op_pays_to_collect()));
 }
 
 /* `want`: how much a read asked for, where getting less means that nothing is

@@ -62,6 +62,7 @@ static struct lock chunks_lock;
 static bool started;
 static _Atomic uint64_t polls_begun;
 _Atomic uint32_t poller_taken, poller_submissions;
+_Atomic bool poller_ops_are_done;
 
 static struct pollable *find(int fd)
 {
@@ -98,6 +99,8 @@ void poller_use(const struct poller_ops *use)
 
 static void choose(const struct poller_ops *use)
 {
+	atomic_store_explicit(&poller_ops_are_done, use->start != NULL,
+			      memory_order_relaxed);
 	/* release: whoever comes with these finds them open. */
 	atomic_store_explicit(&chosen, use, memory_order_release);
 }
@@ -491,17 +494,12 @@ void poller_release(struct poller_waiter *w, int fd)
 		sys_call(SYS_close, w->fd);
 }
 
-bool poller_does_ops(void)
-{
-	return started && ops()->start;
-}
-
 int poller_op_start(struct poller_op *op, const struct poller_job *job)
 {
 	struct pollable *p = find_or_make(job->fd);
 	int r = -EBUSY;
 
-	if (!p || !poller_does_ops())
+	if (!p || !started || !ops()->start)
 		return -EAGAIN;
 	op->fd = job->fd;
 	op->dir = job->dir;
@@ -585,6 +583,7 @@ void poller_stop(void)
 	if (started)
 		ops()->close();
 	started = false;
+	atomic_store_explicit(&poller_ops_are_done, false, memory_order_relaxed);
 }
 
 void poller_fork_child(void)

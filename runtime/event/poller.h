@@ -171,8 +171,13 @@ struct poller_op {
 	uint32_t generation;
 };
 
-/* Whether there is anybody to do them. */
-bool poller_does_ops(void);
+/* Whether there is anybody to do them: settled when the provider is opened. */
+extern _Atomic bool poller_ops_are_done;
+static inline bool poller_does_ops(void)
+{
+	/* relaxed: who finds it too early is told by poller_op_start. */
+	return atomic_load_explicit(&poller_ops_are_done, memory_order_relaxed);
+}
 
 /* Has the job done; op->coro and op->ticket are set. 0, or -errno and nothing was
  * begun: -EBUSY where one is under way for the same direction, because the kernel
