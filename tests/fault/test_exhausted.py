@@ -42,7 +42,7 @@ class Exhausted(unittest.TestCase):
     def test_little_address_space_from_the_start(self):
         self.probe(('threads', 'sockets', 'forks', 'ends', 'spawns'),
                    resource.RLIMIT_AS,
-                   [n * MIB for n in (4, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48,
+                   [n * MIB for n in (5, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48,
                                       56, 64, 72, 80, 96, 128, 1024)])
 
     def test_little_stack_from_the_start(self):
