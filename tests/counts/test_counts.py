@@ -32,6 +32,7 @@ import os
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 
@@ -41,7 +42,8 @@ BOUNDS = os.path.join(HERE, 'bounds.json')
 MARGIN = 1.08           # of a new bound over what was counted
 SLACK = 0.8             # fewer than this part of its bound: lower it
 SAME = 0.01             # a bound that would change by less stays as it is
-TRIES = 3
+TRIES = 5
+UPDATE_TRIES = 3        # always
 LIMIT = 200             # seconds: the machine may have much else to do
 
 # What it is called, the program, its row, and n: enough for some millions of
@@ -113,18 +115,18 @@ def count(build, path, times):
     return int(refs[1].replace(',', ''))
 
 
-def measure(build, path, is_right):
+def measure(build, path, tries, is_right):
     """Instructions per operation. What does not look right is measured again, and
-    the least of each length counts: where the machine stops a program for a while,
-    the monitor and another worker add something, and nothing takes anything away."""
-    least = {1: math.inf, 3: math.inf}
-    for _ in range(TRIES):
-        for times in least:
-            least[times] = min(least[times], count(build, path, times))
-        cost = (least[3] - least[1]) / (2 * path[3])
-        if is_right(cost):
+    the median counts. For where the machine stops a program for a while, the
+    monitor begins another worker. That adds something; and it may take one of two
+    that yield to each other, whereupon each is alone, and yields to nobody."""
+    costs = []
+    while len(costs) < tries:
+        more = count(build, path, 3) - count(build, path, 1)
+        costs.append(more / (2 * path[3]))
+        if is_right(statistics.median(costs)):
             break
-    return cost
+    return statistics.median(costs)
 
 
 def verdict(cost, bound):
@@ -139,12 +141,11 @@ def verdict(cost, bound):
     return None
 
 
-def measure_all(build, bounds):
+def measure_all(build, tries, is_right):
     """[(path, cost)] in order; two at a time, for a count minds no company."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return list(zip(PATHS, pool.map(
-            lambda path: measure(build, path, lambda cost: not verdict(
-                cost, bounds.get(path[0]))), PATHS)))
+        return list(zip(PATHS, pool.map(lambda path: measure(
+            build, path, tries, lambda cost: is_right(path[0], cost)), PATHS)))
 
 
 def line(name, cost, bound, words):
@@ -153,7 +154,8 @@ def line(name, cost, bound, words):
 
 def check(build, bounds):
     failed = []
-    results = measure_all(build, bounds)
+    results = measure_all(build, TRIES, lambda name, cost: not verdict(
+        cost, bounds.get(name)))
     line('path', 'instructions', 'bound', 'verdict')
     for path, cost in results:
         bound = bounds.get(path[0])
@@ -174,7 +176,7 @@ def check(build, bounds):
 
 def update(build, bounds, how):
     new = {}
-    results = measure_all(build, bounds)
+    results = measure_all(build, UPDATE_TRIES, lambda *_: False)
     line('path', 'instructions', 'bound', 'was')
     for (name, *_), cost in results:
         was = bounds.get(name)
