@@ -66,12 +66,14 @@ _Atomic bool poller_ops_are_done;
 
 static struct pollable *find(int fd)
 {
+	/* Unsigned, and a quotient is a shift. */
+	unsigned n = (unsigned)fd;
 	struct pollable *chunk;
 
-	if (unlikely((unsigned)fd >= CHUNK * CHUNKS))
+	if (unlikely(n >= CHUNK * CHUNKS))
 		return NULL;
-	chunk = atomic_load_explicit(&chunks[fd / CHUNK], memory_order_acquire);
-	return chunk ? &chunk[fd % CHUNK] : NULL;
+	chunk = atomic_load_explicit(&chunks[n / CHUNK], memory_order_acquire);
+	return chunk ? &chunk[n % CHUNK] : NULL;
 }
 
 static struct pollable *find_or_make(int fd)

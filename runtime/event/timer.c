@@ -11,7 +11,9 @@
  * T2  first[] is the root's deadline, written under the lock, read without:
  *     a reader that is late sees an older value and looks again at its next
  *     turn; who arms a deadline earlier than a sleeper's interrupts the
- *     sleeper (sched/park.c). */
+ *     sleeper (sched/park.c).
+ * T3  used counts a heap before its first[] is anything but COGO_FOREVER: who
+ *     would see the deadline sees that there is such a heap. */
 #include "event/timer.h"
 #include "base/fatal.h"
 #include "base/lock.h"
@@ -34,6 +36,10 @@ struct heap {
 static struct heap heaps[TIMER_HEAPS] = {
 	[0 ... TIMER_HEAPS - 1] = { .first = COGO_FOREVER },
 };
+/* One past the last that anything ever stood in: there are as many as workers have
+ * waited for a moment, and whoever looks for the first had better not read eight
+ * lines of the cache. */
+static _Atomic uint32_t used;
 
 static uint32_t parent(uint32_t i)
 {
@@ -119,6 +125,18 @@ static bool grow(struct heap *h)
 	return true;
 }
 
+static void use(uint32_t i)
+{
+	uint32_t n = atomic_load_explicit(&used, memory_order_relaxed);
+
+	while (unlikely(i >= n) &&
+	       /* release: T3. */
+	       !atomic_compare_exchange_weak_explicit(&used, &n, i + 1,
+						      memory_order_release,
+						      memory_order_relaxed))
+		;
+}
+
 int timer_arm(struct coro *c, unsigned where, cogo_time deadline,
 	      uint64_t ticket, bool *ret_first)
 {
@@ -133,6 +151,7 @@ int timer_arm(struct coro *c, unsigned where, cogo_time deadline,
 	c->timer.deadline = deadline;
 	c->timer.ticket = ticket;
 	c->timer.heap = i;
+	use(i);
 	h->n++;
 	sift_up(h, h->n, (struct slot){ deadline, c });
 	*ret_first = c->timer.pos == 1;
@@ -154,9 +173,10 @@ void timer_disarm(struct coro *c)
 
 cogo_time timer_first(void)
 {
+	uint32_t n = atomic_load_explicit(&used, memory_order_acquire);
 	cogo_time first = COGO_FOREVER, t;
 
-	for (int i = 0; i < TIMER_HEAPS; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		t = atomic_load_explicit(&heaps[i].first, memory_order_acquire);
 		if (t < first)
 			first = t;
@@ -185,7 +205,9 @@ static void run_heap(struct heap *h, cogo_time now, struct coro_list *ready)
 
 void timer_run(cogo_time now, struct coro_list *ready)
 {
-	for (int i = 0; i < TIMER_HEAPS; i++)
+	uint32_t n = atomic_load_explicit(&used, memory_order_acquire);
+
+	for (uint32_t i = 0; i < n; i++)
 		if (atomic_load_explicit(&heaps[i].first,
 					 memory_order_acquire) <= now)
 			run_heap(&heaps[i], now, ready);
