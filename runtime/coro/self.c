@@ -20,12 +20,12 @@ NOINLINE void self_set(struct coro *c)
 	atomic_store_explicit(&current, c, memory_order_relaxed);
 }
 
-void self_leave(struct coro *me)
+NOINLINE void self_leave(struct coro *me)
 {
 	tls_take(&me->carried);
 }
 
-void self_arrive(struct coro *me)
+NOINLINE void self_arrive(struct coro *me)
 {
 	self_set_in(arch_tp_get(), me);
 	/* A worker's own stack keeps nothing from before. */
