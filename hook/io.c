@@ -48,7 +48,10 @@ static int wait_for_all(struct coro *me, const struct fd_wait *w,
 			const struct io_op *op, const void *arg, bool hoped,
 			cogo_time deadline, long *ret_result)
 {
-	struct poller_job job = { .fd = w->fd, .dir = op->dir, .in_vain = !hoped || op->dir == POLLER_IN };
+	struct poller_job job = {
+		.fd = w->fd, .dir = op->dir,
+		.in_vain = !hoped || op->dir == POLLER_IN,
+	};
 
 	if (!op->whole || !poller_does_ops() || !op->whole(w->fd, arg, &job))
 		return -EAGAIN;

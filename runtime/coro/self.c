@@ -27,7 +27,7 @@ NOINLINE void self_leave(struct coro *me)
 
 NOINLINE void self_arrive(struct coro *me)
 {
-	self_set_in(arch_tp_get(), me);
+	self_set(me);
 	/* A worker's own stack keeps nothing from before. */
 	if (me->kind != CORO_KIND_ROOT)
 		tls_give(&me->carried);

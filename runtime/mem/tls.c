@@ -697,7 +697,6 @@ void tls_free_specific(uintptr_t tp)
 	/* Described as one member of so many bits, or as an array. */
 	uint32_t n = tls.specific.bits / (8 * sizeof(void *)) *
 		     tls.specific.count;
-
 	uintptr_t any = 0;
 
 	/* The first block is part of the descriptor, and mostly the only one. */

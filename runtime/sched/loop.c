@@ -329,7 +329,7 @@ void loop_look_at_descriptors(cogo_time now, struct coro_list *due)
 }
 
 /* Timers that are due, and descriptors unless somebody waits for them. */
-static void look_around(struct worker *w)
+static void look_around(void)
 {
 	struct coro_list due = { 0 };
 
@@ -340,7 +340,6 @@ static void look_around(struct worker *w)
 		loop_look_at_descriptors(sys_now(), &due);
 	else
 		poller_submit();
-	(void)w;
 	if (due.n)
 		ready_all(&due);
 }
@@ -472,7 +471,7 @@ static struct coro *find_work(struct worker *w)
 			return NULL;
 		if (!atomic_load_explicit(&w->slot, memory_order_acquire))
 			be_spare(w);
-		look_around(w);
+		look_around();
 		c = NULL;
 		if (loop_look_due(w)) {
 			w->looked = w->picks;

@@ -21,7 +21,6 @@ void wake_worker(void);
 
 /* Puts c, which is ready, behind those who wait for w, its own worker, or if they
  * are many for any; only that for NULL. Wakes nobody. */
-struct worker;
 void ready_last(struct worker *w, struct coro *c);
 
 /* Puts c on the queue for everybody. Wakes nobody. */

@@ -3,11 +3,12 @@
  * twice.
  *
  * Each stream has a writer, and a reader that compares what it reads, by all the
- * calls that read, with what was written, and now and then sends a byte back. Others break its calls off: signals with
- * SA_RESTART and without, a time limit, a cancellation, after which the next reader
- * goes on where it was, and a close of the number it reads from, which at once is
- * something else. Whatever a call says, the bytes it has not told of must come with
- * the next one, and those that it says were sent, and no others, must arrive. Run bare and as coroutines.
+ * calls that read, with what was written, and now and then sends a byte back. Others
+ * break its calls off: signals with SA_RESTART and without, a time limit, a
+ * cancellation, after which the next reader goes on where it was, and a close of the
+ * number it reads from, which at once is something else. Whatever a call says, the
+ * bytes it has not told of must come with the next one, and those that it says were
+ * sent, and no others, must arrive. Run bare and as coroutines.
  *
  *	broken [SEED [uncanceled]]	seed 0: another each time
  *

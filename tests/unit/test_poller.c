@@ -732,6 +732,14 @@ Test(poller, the_closed_wait_is_ended_where_the_open_one_was_ended_otherwise)
 	check_eq(wait_result(&c[0]), WAIT_WOKEN);
 }
 
+/* It is closed, and its number is that of a new socket. */
+static void come_after(int fd, int ret_pair[2])
+{
+	close(fd);
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ret_pair), 0);
+	check_eq(ret_pair[0], fd);
+}
+
 Test(poller, what_has_begun_goes_on_when_its_number_is_closed)
 {
 	struct coro_list ready = { 0 };
@@ -744,9 +752,7 @@ Test(poller, what_has_begun_goes_on_when_its_number_is_closed)
 	check_eq(look(), 0);
 	poller_forget(fds[0], &ready);
 	check_eq(ready.n, 0);
-	close(fds[0]);
-	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
-	check_eq(other[0], fds[0]);
+	come_after(fds[0], other);
 	check_eq(write(other[1], "new", 3), 3);
 	check_eq(look(), 0);
 	say(fds[1]);
@@ -771,9 +777,7 @@ Test(poller, what_has_not_begun_when_its_number_is_closed_looks_again)
 	prepare_ops(fds);
 	check_eq(receive(&op, 0, fds[0], buf, sizeof(buf)), 0);
 	poller_forget(fds[0], &ready);
-	close(fds[0]);
-	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
-	check_eq(other[0], fds[0]);
+	come_after(fds[0], other);
 	say(other[1]);
 	check_eq(look_until_done(&op), 1);
 	check_eq(op.result, -EAGAIN);
