@@ -134,7 +134,7 @@ class Coro:
     @property
     def suspended(self):
         return self.kind == KIND_CORO and not self.bound and \
-            self.state in SUSPENDED
+            self.state in SUSPENDED and self.sp != 0
 
     @property
     def lwp(self):
@@ -330,6 +330,8 @@ def print_backtrace(c):
         if c.suspended:
             view.show(c)
             print(backtrace_text(first_level()))
+        elif not c.lwp:
+            print('    has not begun')
         else:
             view.hide()
             owner = thread_of(c.lwp)
@@ -407,6 +409,8 @@ class Switch(gdb.Command):
                 view.hide()
                 raise
             return
+        if not c.lwp:
+            raise gdb.GdbError(f'coroutine {c.id} has not begun')
         thread = thread_of(c.lwp)
         if thread is None:
             raise gdb.GdbError(f'LWP {c.lwp} is not there')

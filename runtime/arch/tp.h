@@ -12,6 +12,8 @@
  *				_dl_allocate_tls laid out at tcb
  *	arch_tp_to_thread(tp)	the pthread_t that pthread_self() returns there
  *	ARCH_TLS_BELOW_TP	whether static TLS lies below the thread pointer
+ *	arch_fence_after_rmw()	a fence of all kinds, for one who has made an atomic
+ *				read-modify-write since what it puts in order
  *	arch_relax()		a pause in a spin loop
  *	arch_cycles()		a cheap, roughly constant-rate counter */
 #ifndef COGO_ARCH_TP_H

@@ -88,6 +88,7 @@ static int enter_table(struct coro *c)
 		return -ENOMEM;
 	l->thread = coro_handle(c);
 	l->coro = c;
+	c->link = l;
 	head = &table[bucket_of(l->thread)];
 	l->next = atomic_load_explicit(head, memory_order_relaxed);
 	/* release: readers walk without a lock. Links are never removed. */
@@ -108,8 +109,11 @@ struct coro *coro_of_thread(uintptr_t thread)
 					      memory_order_acquire);
 
 	for (; l; l = l->next)
-		if (l->thread == thread)
-			return is_here(l->coro) ? l->coro : NULL;
+		if (l->thread == thread) {
+			struct coro *c = read_once(l->coro);
+
+			return is_here(c) ? c : NULL;
+		}
 	return NULL;
 }
 
@@ -356,13 +360,21 @@ static struct coro *pop_own(struct coro_shells *s)
 	return pop(&s->free);
 }
 
-static bool push_own(struct coro_stock *stock, struct coro *c)
+/* The stock's place for shells like c, or NULL. */
+static struct coro_shells *own_kind(struct coro_stock *stock, const struct coro *c)
 {
 	struct coro_shells *s = stock->shells;
 
 	if (s->pool != c->stack.pool || s->shared != !c->tp)
 		s++;
-	if (s->pool != c->stack.pool || s->shared != !c->tp)
+	return s->pool == c->stack.pool && s->shared == !c->tp ? s : NULL;
+}
+
+static bool push_own(struct coro_stock *stock, struct coro *c)
+{
+	struct coro_shells *s = own_kind(stock, c);
+
+	if (!s)
 		return false;
 	push(&s->free, c);
 	if (unlikely(++s->n > 2 * SHELLS_AT_ONCE))
@@ -409,6 +421,38 @@ static size_t above_frames(bool shared_tls)
 	return STAGGER * STAGGER_STEPS + (shared_tls ? 0 : tls_size());
 }
 
+/* Of one that will not run again, or never has: as coro_get and who makes it expect
+ * it, all but what they write themselves. When its lines are in the cache, for the
+ * next one is made when they no longer are. */
+static void reset(struct coro *c)
+{
+	c->sp = NULL;
+	c->in_runtime = 1;	/* until its entry has begun */
+	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
+	c->why = WHY_NOTHING;
+	c->fd = -1;
+	c->what = NULL;
+	write_once(c->since, 0);
+	c->unwind = NULL;
+	c->rescue = NULL;
+	c->local = NULL;
+	c->specific = NULL;
+	write_once(c->on, NULL);
+	c->thread = NULL;
+	c->tid = 0;
+	c->vtid = 0;
+	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
+	c->stack_low = NULL;
+	memset(c->name, 0, sizeof(c->name));
+	c->altstack.size = 0;
+	c->cpu.used = c->cpu.since = 0;
+	c->faulted = 0;
+	c->vforked = 0;
+	c->own_files = false;
+}
+
 static int make_shell(size_t size, size_t guard, bool shared_tls,
 		      struct coro **ret_coro)
 {
@@ -419,6 +463,9 @@ static int make_shell(size_t size, size_t guard, bool shared_tls,
 	if (!c)
 		return -ENOMEM;
 	memset(&c->stack, 0, sizeof(c->stack));
+	reset(c);
+	write_once(c->kind, CORO_KIND_CORO);
+	write_once(c->trimmed, false);
 	r = stack_make(size, guard, &c->stack);
 	if (r)
 		goto put_coro;
@@ -444,6 +491,70 @@ put_coro:
 	return r;
 }
 
+/* Both are of a kind; what the next one of them finds in its memory is the same. */
+static void swap_memory(struct coro *a, struct coro *b)
+{
+	struct stack stack = a->stack;
+	void *start = a->stack_start;
+	struct link *link = a->link;
+	uintptr_t tp = a->tp;
+
+	a->stack = b->stack;
+	b->stack = stack;
+	a->stack_start = b->stack_start;
+	b->stack_start = start;
+	/* Without one it is known by the object. */
+	if (!tp)
+		return;
+	a->tp = b->tp;
+	b->tp = tp;
+	a->link = b->link;
+	b->link = link;
+	write_once(a->link->coro, a);
+	write_once(b->link->coro, b);
+}
+
+/* The context that it begins with. Its block is as new. */
+static void lay_out(struct coro *c)
+{
+	char *low = c->stack.low + c->stack.guard, *start = c->stack_start;
+
+	c->stack.asked = c->asked;
+	if (c->stack_low) {
+		low = c->stack_low;
+		start = low + c->asked;
+	}
+	c->vtid = tid_of(c->id);
+	if (c->tp) {
+		tls_set_tid(c->tp, c->vtid);
+		self_set_in(c->tp, c);
+	} else {
+		tls_carried_init(&c->carried);
+	}
+	sanitize_new(&c->sanitize, low, start);
+	c->sp = arch_context_make(start, c->first, c);
+}
+
+/* Of the last that ended here the memory is in the cache, and perhaps never was in
+ * that of this one. */
+void coro_begin(struct coro *c)
+{
+	const struct coro_shells *s = own_kind(c->stock, c);
+
+	if (s && s->free && (!c->tp || (!s->free->trimmed && tls_known())))
+		swap_memory(c, s->free);
+	if (c->tp)
+		tls_renew_known(c->tp);
+	lay_out(c);
+}
+
+/* Whether that can wait until it runs: then no memory can be had. ThreadSanitizer
+ * takes it that whoever makes a fiber is who made the coroutine. */
+static bool may_be_late(const struct coro *c)
+{
+	return !SANITIZE_THREAD && (!c->tp || (!c->trimmed && tls_known()));
+}
+
 int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	     struct coro **ret_coro)
 {
@@ -457,8 +568,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	struct coro_shells *own = NULL;
 	const struct stack_pool *pool;
 	struct coro *c = NULL;
-	bool at_hand = false;
-	void *start;
+	bool at_hand = false, is_new, late;
 	int r;
 
 	if (unlikely(shared && !coro_any_shares))
@@ -475,68 +585,38 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 		if (pool)
 			c = pop_shell(pool, shared);
 	}
-	if (c) {
-		if (c->tp && !tls_renew(c->tp)) {
-			push_shell(c);
-			return -ENOMEM;
-		}
-	} else {
+	is_new = !c;
+	if (is_new) {
 		r = make_shell(size, guard, shared, &c);
 		if (r)
 			return r;
 	}
-	write_once(c->bound, 0);
+	late = attr->late && may_be_late(c);
+	if (!is_new && !late && c->tp && !tls_renew(c->tp)) {
+		write_once(c->trimmed, true);
+		push_shell(c);
+		return -ENOMEM;
+	}
 	c->worker = NULL;
 	c->stock = NULL;
-	c->in_runtime = 1;	/* until its entry has begun */
-	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
-	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
-	c->sigmask = 0;
-	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
-	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
-	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
-	write_once(c->id, new_id(stock));
-	write_once(c->kind, CORO_KIND_CORO);
-	c->why = WHY_NOTHING;
-	c->what = NULL;
-	c->fd = -1;
-	write_once(c->since, 0);
-	write_once(c->trimmed, false);
-	c->altstack.size = 0;
-	c->rank = 0;
-	c->faulted = 0;
-	c->vforked = 0;
-	c->own_files = false;
-	write_once(c->counted, false);
-	c->cpu.used = c->cpu.since = 0;
-	c->tid = 0;
-	c->vtid = tid_of(c->id);
-	c->thread = NULL;
+	write_once(c->bound, 0);
 	c->user = NULL;
-	c->unwind = NULL;
-	c->rescue = NULL;
-	c->contains = false;
-	c->local = NULL;
-	write_once(c->on, NULL);
-	c->specific = NULL;
-	c->stack_low = attr->stack_low;
-	c->stack.asked = attr->stack_size;
-	memset(c->name, 0, sizeof(c->name));
-	if (attr->name && *attr->name)
-		strncpy(c->name, attr->name, sizeof(c->name) - 1);
+	write_once(c->id, new_id(stock));
+	c->sigmask = 0;
+	c->first = first;
+	c->asked = attr->stack_size;
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
-	if (c->tp) {
-		tls_set_tid(c->tp, c->vtid);
-		self_set_in(c->tp, c);
-	} else {
-		tls_carried_init(&c->carried);
-	}
-	start = attr->stack_low ? (char *)attr->stack_low + attr->stack_size
-				: c->stack_start;
-	sanitize_new(&c->sanitize, attr->stack_low ? attr->stack_low
-						   : c->stack.low + c->stack.guard,
-		     start);
-	c->sp = arch_context_make(start, first, c);
+	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
+	c->contains = false;
+	write_once(c->trimmed, false);
+	write_once(c->counted, false);
+	c->rank = 0;
+	if (unlikely(attr->stack_low))
+		c->stack_low = attr->stack_low;
+	if (unlikely(attr->name && *attr->name))
+		strncpy(c->name, attr->name, sizeof(c->name) - 1);
+	if (!late)
+		lay_out(c);
 	count(stock ? &stock->made : NULL, &made);
 	if (!at_hand)
 		look_at_peak();
@@ -549,6 +629,7 @@ void coro_put(struct coro *c)
 {
 	struct coro_stock *stock = coro_own_stock();
 
+	reset(c);
 	atomic_store_explicit(&c->state, CORO_FREE, memory_order_release);
 	count(stock ? &stock->ended : NULL, &ended);
 	if ((!stock || !push_own(stock, c)) && !push_shell(c))
@@ -559,6 +640,7 @@ static void rest_shell(struct coro *c)
 {
 	if (c->tp)
 		tls_rest(c->tp);
+	write_once(c->trimmed, true);
 	stack_trim(&c->stack, c->stack_start);
 }
 
@@ -577,43 +659,25 @@ struct coro *coro_adopt(enum coro_kind kind)
 
 	if (!c)
 		return NULL;
+	reset(c);
+	write_once(c->trimmed, false);
 	memset(&c->stack, 0, sizeof(c->stack));
-	write_once(c->on, NULL);
-	c->sp = NULL;
 	sanitize_adopt(&c->sanitize);
 	c->tp = arch_tp_get();
 	c->worker = NULL;
 	c->stock = NULL;
 	write_once(c->bound, 1);
+	c->user = NULL;
 	c->in_runtime = 0;
-	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
-	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
+	write_once(c->id, new_id(NULL));
 	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &c->sigmask,
 		 sizeof(c->sigmask));
-	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
-	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
-	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
-	write_once(c->id, new_id(NULL));
+	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
 	write_once(c->kind, kind);
-	c->altstack.size = 0;
-	c->rank = 0;
-	c->faulted = 0;
-	write_once(c->counted, false);
-	c->why = WHY_NOTHING;
-	c->what = NULL;
-	c->fd = -1;
-	write_once(c->since, 0);
-	c->tid = c->vtid = sys_gettid();
-	c->vforked = 0;
-	c->own_files = false;
-	c->thread = NULL;
-	c->user = NULL;
-	c->unwind = NULL;
-	c->rescue = NULL;
 	c->contains = false;
-	c->local = NULL;
-	c->specific = NULL;
-	memset(c->name, 0, sizeof(c->name));
+	write_once(c->counted, false);
+	c->rank = 0;
+	c->tid = c->vtid = sys_gettid();
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
 	atomic_store_explicit(&c->state, CORO_RUNNING, memory_order_release);
 	self_set(c);
@@ -666,6 +730,8 @@ struct coro *coro_of_tid(int tid)
 {
 	struct by_tid b = { tid, NULL };
 
+	if (tid <= 0)
+		return NULL;
 	coro_each(has_tid, &b);
 	return b.found;
 }

@@ -12,8 +12,7 @@
  *	FREE		its shell pool	coro.c		coro_get
  *	NEW		none		its maker	ready
  *	READY		a run queue	nobody		the loop
- *	RUNNING		none		itself		park, yield, exit
- *	PARKING		none		its worker	the parting act
+ *	RUNNING		none		itself		the parting act
  *	PARKED		where it waits	nobody		a claimer, through ready
  *	ASLEEP		where it waits	itself: bound	a claimer, through ready
  *	WAKING		none		its worker	the parting act, or park
@@ -37,8 +36,7 @@
 #include <stdbool.h>
 
 enum coro_state {
-	CORO_FREE, CORO_NEW, CORO_READY, CORO_RUNNING, CORO_PARKING,
-	CORO_PARKED, CORO_ASLEEP, CORO_WAKING, CORO_HELD, CORO_HELD_WAKING, CORO_DONE,
+	CORO_FREE, CORO_NEW, CORO_READY, CORO_RUNNING, CORO_PARKED, CORO_ASLEEP, CORO_WAKING, CORO_HELD, CORO_HELD_WAKING, CORO_DONE,
 };
 
 /* What a parked coroutine waits for: a dump reads like sentences. */
@@ -67,6 +65,7 @@ enum parting {
 struct worker;
 struct thread;
 struct unwind;
+struct link;
 struct local;
 struct specific;
 struct rescue;
@@ -100,56 +99,78 @@ void coro_stock_end(struct coro_stock *stock);
  * while. Owner only. */
 void coro_stock_empty(struct coro_stock *stock);
 
+/* In lines of the cache: making one touches two, and the object is handed out again
+ * as it was left, all at rest (coro.c, reset); parking touches the third, and what
+ * most never use comes last. */
 struct coro {
 	/* The switch. */
-	void *sp;		/* of the suspended context */
+	void *sp;		/* of the suspended context; NULL: none yet */
 	uintptr_t tp;		/* its thread pointer; 0: the worker's (shared) */
-	struct worker *worker;	/* runs it; RUNNING, PARKING: valid */
+	struct worker *worker;	/* runs it; RUNNING: valid */
 	struct coro_stock *stock;	/* that worker's, or NULL; owner only */
 	_Atomic uint32_t state;	/* enum coro_state; a futex when bound */
 	uint32_t bound;		/* owner only; >0: keeps its kernel thread */
-	struct sanitize sanitize;	/* empty but with a sanitizer */
-
 	/* The wait word: sequence << 3 | outcome. See coro/wait.h. */
 	_Atomic uint64_t wait;
 	struct coro *next;	/* on the queue or list it is on */
-	struct timer timer;
+	void *user;		/* the native API's */
 
+	/* What its maker writes. */
+	uint64_t id;		/* from 1, never again */
+	uint64_t sigmask;	/* (fault/signal.h) owner; others read */
+	void (*first)(void *);	/* coro_get's */
+	void (*entry)(void *);
+	void *arg;
+	size_t asked;		/* bytes of stack, of the maker */
+	_Atomic uint32_t refs;
+	/* enum coro_cancel; anyone sets WANTED, the owner the rest. */
+	_Atomic uint32_t cancel;
+	uint32_t kind;		/* enum coro_kind */
+	bool contains;		/* its faults become panics */
+	bool trimmed;		/* unused memory given back since it last ran */
+	bool counted;		/* somebody has asked for its processor time */
+	uint8_t rank;		/* real-time priority: waits before the lower */
+
+	/* A wait; the rest of it is for those who look in. */
+	struct timer timer;
 	/* In the runtime: signal handlers are put off while > 0. Owner only. */
 	volatile uint32_t in_runtime;
 	_Atomic uint32_t interrupt;	/* a signal or a cancel waits to be seen */
-
-	/* Signals: masks are the coroutine's (fault/signal.h). */
-	uint64_t sigmask;	/* owner; others read */
 	_Atomic uint64_t sigpending;
-	_Atomic uint64_t sigwaits;	/* what it waits for though it blocks it */
-	_Atomic uint64_t sigwatch;	/* what ends its wait though it blocks it */
+	uint32_t why;
+	int fd;			/* … or a descriptor; -1 */
+	const void *what;	/* what it waits for, when that has an address */
+	cogo_time since;	/* parked since, by arch_cycles; 0: unknown */
+
+	/* The life. */
+	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
+	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
+	struct local *local;	/* see coro/local.h */
+	struct specific *specific;	/* the hook's, where storage is shared */
+	const struct stack *on;	/* that it is on while it runs a generator, or
+				 * NULL; owner only, others read */
+	struct thread *thread;	/* the hook's descriptor, or NULL */
 	uint32_t handled, handled_hard;	/* handlers that ran, and those of them
 					 * without SA_RESTART; owner only */
+	int tid;		/* kernel thread it is bound to, or 0 */
+	int vtid;		/* what gettid() says: the same for all its life;
+				 * 0: nobody can ask yet */
 
-	/* enum coro_cancel; anyone sets WANTED, the owner the rest. */
-	_Atomic uint32_t cancel;
+	struct tls_carried carried;	/* where tp is 0, while it does not run */
+	_Atomic uint64_t sigwaits;	/* what it waits for though it blocks it */
+	_Atomic uint64_t sigwatch;	/* what ends its wait though it blocks it */
+	uint64_t luck;		/* random numbers, owner only; 0: none drawn yet */
+	void *stack_low;	/* the program's own memory, or NULL */
 
-	/* For those who look in. */
-	uint64_t id;		/* from 1, never again */
-	uint32_t kind;		/* enum coro_kind */
-	uint32_t why;
-	const void *what;	/* what it waits for, when that has an address */
-	int fd;			/* … or a descriptor; -1 */
-	cogo_time since;	/* parked since, by arch_cycles; 0: unknown */
+	struct stack stack;	/* low == NULL: a kernel thread's own */
+	void *stack_start;	/* first frame goes here, below the TLS block */
+	struct link *link;	/* in the table of threads */
+
 	struct {		/* sleeps on its own stack, in the kernel: the
 				 * frame it will return to; pc 0: it does not */
 		_Atomic uintptr_t pc, sp, fp;
 	} asleep;
 	char name[16];
-	bool contains;		/* its faults become panics */
-	bool trimmed;		/* unused stack given back since it last ran */
-	bool counted;		/* somebody has asked for its processor time */
-	uint8_t rank;		/* real-time priority: waits before the lower */
-	uint8_t faulted;	/* times bound for a handler of a fault */
-	uint8_t vforked;	/* children of vfork run in our memory, as us */
-	bool own_files;		/* its kernel thread's descriptors are others than
-				 * everybody's; owner only */
 	struct {		/* the program's alternate stack; size 0: none */
 		char *low;
 		size_t size;
@@ -159,26 +180,11 @@ struct coro {
 		_Atomic uint32_t turn;
 		cogo_time used, since;
 	} cpu;
-	int tid;		/* kernel thread it is bound to, or 0 */
-	int vtid;		/* what gettid() says: the same for all its life */
-
-	/* The life. */
-	struct stack stack;	/* low == NULL: a kernel thread's own */
-	const struct stack *on;	/* that it is on while it runs a generator, or
-				 * NULL; owner only, others read */
-	void *stack_low;	/* the program's own memory, or NULL */
-	void *stack_start;	/* first frame goes here, below the TLS block */
-	void (*entry)(void *);
-	void *arg;
-	struct tls_carried carried;	/* where tp is 0, while it does not run */
-	struct thread *thread;	/* the hook's descriptor, or NULL */
-	void *user;		/* the native API's */
-	uint64_t luck;		/* random numbers, owner only; 0: none drawn yet */
-	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
-	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
-	struct local *local;	/* see coro/local.h */
-	struct specific *specific;	/* the hook's, where storage is shared */
-	_Atomic uint32_t refs;
+	uint8_t faulted;	/* times bound for a handler of a fault */
+	uint8_t vforked;	/* children of vfork run in our memory, as us */
+	bool own_files;		/* its kernel thread's descriptors are others than
+				 * everybody's; owner only */
+	struct sanitize sanitize;	/* empty but with a sanitizer */
 } __attribute__((aligned(64)));
 
 /* For those who look in, while me sleeps in the kernel and its registers are
@@ -215,6 +221,8 @@ struct coro_attr {
 	size_t guard_size;
 	void *stack_low;	/* the program's own memory, or NULL */
 	bool shared_tls;
+	bool late;		/* nobody asks before it runs what its pthread_t and
+				 * its number are: it need not have them before */
 	const char *name;	/* may be NULL */
 };
 
@@ -229,6 +237,9 @@ extern bool coro_any_shares;
  * (libc lays out TLS). */
 int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	     struct coro **ret_coro);
+/* Its context, of one that has none yet (sp) and is about to run for the first time,
+ * on the worker whose stock it has. */
+void coro_begin(struct coro *c);
 
 /* Drops the caller's reference, of a coroutine or of what goes with one: true when
  * that was the last. Who alone has one need not say so in one step with anybody:

@@ -214,6 +214,7 @@ static int make(const struct cogo_attr *attr, struct coro *me,
 			      conf.stack ? conf.stack : DEFAULT_STACK,
 		.guard_size = PAGE_SIZE,
 		.shared_tls = attr->flags & COGO_SHARED_TLS,
+		.late = true,
 		.name = attr->name ? attr->name : me->name,
 	};
 	int r = go_make(&a, attr->flags & COGO_BOUND ? run_bound : run, NULL, ret);

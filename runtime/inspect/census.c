@@ -144,7 +144,7 @@ static void describe(struct coro *c, struct census_entry *e)
 	e->stack_asked = e->stack_deep = e->stack_touched = 0;
 	e->trace.depth = 0;
 	if (c->kind == CORO_KIND_CORO && c->stack.pool)
-		e->stack_asked = coro_stack(c)->asked;
+		e->stack_asked = c->sp ? coro_stack(c)->asked : c->asked;
 }
 
 enum census_result census_take(struct coro *c, bool walk,

@@ -14,7 +14,6 @@ static const char *const states[] = {
 	[CORO_NEW] = "new",
 	[CORO_READY] = "ready",
 	[CORO_RUNNING] = "running",
-	[CORO_PARKING] = "about to wait",
 	[CORO_PARKED] = "waits",
 	[CORO_ASLEEP] = "waits",
 	[CORO_WAKING] = "about to run",

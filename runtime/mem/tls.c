@@ -595,6 +595,16 @@ static void renew_by_hand(uintptr_t tp)
 	init_thread(tp);
 }
 
+bool tls_known(void)
+{
+	return fresh.known && none_came();
+}
+
+void tls_renew_known(uintptr_t tp)
+{
+	renew_by_hand(tp);
+}
+
 bool tls_renew(uintptr_t tp)
 {
 	char keep[MOST_KEPT];

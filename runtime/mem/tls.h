@@ -30,6 +30,11 @@ uintptr_t tls_make(void *top);
 /* The block again as a new thread finds it, but for malloc's cache, which
  * stays. As tls_make; the block is no longer in use. */
 bool tls_renew(uintptr_t tp);
+/* Whether that takes no memory and no lock of the loader's, of a block that has not
+ * been rested; and doing it so. A library that came in between has left nothing in
+ * a block that nobody used since. Any stack. */
+bool tls_known(void);
+void tls_renew_known(uintptr_t tp);
 
 /* The library that this address is inside of was loaded just now, stays, and leaves
  * nothing in its variables that another coroutine may not find there: one such

@@ -8,8 +8,8 @@
  *
  * L1  between two switches w->parting belongs to whoever arrives; the arriver
  *     finishes it before anything else.
- * L2  a coroutine that is being parted from is RUNNING or PARKING, and nobody
- *     else moves it on before the arriver has finished: a claimer that comes
+ * L2  a coroutine that is being parted from is RUNNING, and nobody else moves it
+ *     on before the arriver has finished: a claimer that comes
  *     earlier leaves WAKING, and the arriver queues the coroutine (it is off
  *     its stack by then).
  * L3  a worker on the idle list has looked at every queue after it was listed;
@@ -40,7 +40,7 @@
 
 static void finish_park(struct worker *w, struct coro *c)
 {
-	uint32_t s = CORO_PARKING;
+	uint32_t s = CORO_RUNNING;
 
 	/* release: who claims it finds its stack and registers saved. */
 	if (atomic_compare_exchange_strong_explicit(
@@ -154,6 +154,8 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 			/* signal_kick glances at it. */
 			write_once(to->worker, w);
 			to->stock = &w->stock;
+			if (unlikely(!to->sp))
+				coro_begin(to);
 		}
 		write_once(to->trimmed, false);
 		atomic_store_explicit(&to->state, CORO_RUNNING,

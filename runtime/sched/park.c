@@ -3,8 +3,8 @@
  *
  * A coroutine that waits:
  *
- *	RUNNING -> PARKING	still on its stack; a claimer leaves WAKING
- *	PARKING -> PARKED	by the arriver, off the stack; a claimer queues it
+ *	RUNNING		still on its stack; a claimer leaves WAKING
+ *	PARKED		by the arriver, off the stack; a claimer queues it
  *
  * One that is bound stays on its stack: RUNNING -> PARKED, and the state is
  * the futex it sleeps on.
@@ -78,7 +78,6 @@ woken:
 
 static void sleep_unbound(struct coro *me, uint64_t ticket, cogo_time deadline)
 {
-	uint32_t s = CORO_RUNNING;
 	bool first = false, timed = deadline != COGO_FOREVER;
 
 	if (timed) {
@@ -93,16 +92,14 @@ static void sleep_unbound(struct coro *me, uint64_t ticket, cogo_time deadline)
 		if (first)
 			tell_poller(deadline);
 	}
-	if (atomic_compare_exchange_strong_explicit(
-		    &me->state, &s, CORO_PARKING, memory_order_acq_rel,
-		    memory_order_acquire)) {
-		switch_out(me, PARTING_PARK);
-	} else {
+	/* acquire: pairs with the claimer's release. */
+	if (unlikely(atomic_load_explicit(&me->state, memory_order_acquire) ==
+		     CORO_WAKING))
 		/* Claimed and readied before we left. */
-		invariant(s == CORO_WAKING);
 		atomic_store_explicit(&me->state, CORO_RUNNING,
 				      memory_order_relaxed);
-	}
+	else
+		switch_out(me, PARTING_PARK);
 	if (timed && wait_result(me) != WAIT_TIMED_OUT)
 		timer_disarm(me);
 }
@@ -114,9 +111,9 @@ enum wait_outcome park(struct coro *me, uint64_t ticket, enum why why,
 	write_once(me->since, (cogo_time)arch_cycles());
 	if (unlikely((ticket & WAIT_MASK) == WAIT_CLOSED))
 		goto sleep;
-	/* seq_cst: pairs with the store in signal_kick. Either the kicker finds
-	 * our wait open, or we find its flag. */
-	atomic_thread_fence(memory_order_seq_cst);
+	/* Pairs with the store in signal_kick. Either the kicker finds our wait
+	 * open, or we find its flag. */
+	arch_fence_after_rmw();
 	if (unlikely(atomic_load_explicit(&me->interrupt, memory_order_relaxed)) &&
 	    wait_claim(me, ticket, WAIT_INTERRUPTED))
 		goto out;
@@ -145,7 +142,10 @@ enum wait_outcome park_cancel(struct coro *me, uint64_t ticket)
 
 enum wait_outcome park_until(struct coro *me, enum why why, cogo_time deadline)
 {
-	return park(me, wait_open(me), why, deadline);
+	uint64_t ticket = wait_open(me);
+
+	atomic_thread_fence(memory_order_seq_cst);	/* park's, without a lock */
+	return park(me, ticket, why, deadline);
 }
 
 void park_yield(struct coro *me)

@@ -18,6 +18,7 @@
  * workers move to their rings in order. It is the order of one queue but for what
  * a ring holds, without its lock as long as there is no such crowd. */
 #include "sched/ready.h"
+#include "arch/tp.h"
 #include "base/fatal.h"
 #include "base/sys.h"
 #include "coro/self.h"
@@ -84,8 +85,6 @@ static bool try_wake(void)
 	uint32_t none = 0;
 	struct worker *w;
 
-	/* seq_cst: pairs with the fence in loop.c's go_idle. */
-	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0 &&
 	    atomic_load_explicit(&sched.slots, memory_order_relaxed) <= 0)
 		return true;
@@ -118,10 +117,18 @@ static bool try_wake(void)
 		atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0);
 }
 
-void wake_worker(void)
+/* After a fence. */
+static void wake_one(void)
 {
 	while (!try_wake())
-		;
+		atomic_thread_fence(memory_order_seq_cst);
+}
+
+void wake_worker(void)
+{
+	/* seq_cst: pairs with the fence in loop.c's go_idle. */
+	atomic_thread_fence(memory_order_seq_cst);
+	wake_one();
 }
 
 static void push_global(struct coro_list *l)
@@ -186,7 +193,6 @@ static bool settle(struct coro *c)
 			to = CORO_RUNNING;
 			break;
 		case CORO_RUNNING:
-		case CORO_PARKING:
 			to = CORO_WAKING;
 			break;
 		case CORO_HELD:
@@ -213,27 +219,44 @@ void ready(struct coro *c)
 	if (!settle(c))
 		return;
 	w = own_worker();
-	if (w && likely(!sched.migrate))
+	if (w && likely(!sched.migrate)) {
 		c = runq_put_next(&w->runq, c);
-	if (c)
-		ready_last(w, c);
+		if (likely(!c)) {
+			/* As in wake_worker; the exchange was the push. */
+			arch_fence_after_rmw();
+			wake_one();
+			return;
+		}
+	}
+	ready_last(w, c);
 	wake_worker();
 }
 
 void ready_all(struct coro_list *l)
 {
-	struct worker *w = own_worker();
+	struct coro *c = coro_list_pop(l);
 	struct coro_list global = { 0 };
-	struct coro *c;
+	struct worker *w;
 	uint32_t n = 0;
 
-	while ((c = coro_list_pop(l)))
+	if (!c)
+		return;
+	w = own_worker();
+	if (likely(!l->head)) {
 		if (settle(c)) {
-			/* Nobody overtakes who came before. */
-			if (global.n || !push_local(w, c))
-				coro_list_push(&global, c);
-			n++;
+			ready_last(w, c);
+			wake_worker();
 		}
+		return;
+	}
+	do {
+		if (!settle(c))
+			continue;
+		/* Nobody overtakes who came before. */
+		if (global.n || !push_local(w, c))
+			coro_list_push(&global, c);
+		n++;
+	} while ((c = coro_list_pop(l)));
 	if (global.n)
 		push_global(&global);
 	if (n)

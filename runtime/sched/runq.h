@@ -13,7 +13,7 @@
 #include "coro/coro.h"
 
 #ifndef RUNQ_SIZE	/* fewer where every order of steps is tried */
-#define RUNQ_SIZE 256u
+#define RUNQ_SIZE 1024u
 #endif
 
 struct runq {

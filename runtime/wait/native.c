@@ -8,24 +8,27 @@
 
 static struct slab natives = SLAB_INIT(struct cogo_coro, free);
 
-struct cogo_coro *native_of(struct coro *me)
+struct cogo_coro *native_new(struct coro *me, struct coro_stock *stock, bool named)
 {
-	struct cogo_coro *n = me->user;
-	struct coro_stock *stock;
+	struct cogo_coro *n;
 
-	if (likely(n != NULL))
-		return n;
-	stock = coro_own_stock();
 	n = stock ? slab_stock_get(&natives, &stock->handles) : slab_get(&natives);
 	if (!n)
 		return NULL;
-	memset(n, 0, sizeof(*n));
 	n->coro = me;
 	n->id = me->id;
-	memcpy(n->name, me->name, sizeof(n->name));
+	if (unlikely(named))
+		memcpy(n->name, me->name, sizeof(n->name));
 	atomic_store_explicit(&n->refs, 1, memory_order_relaxed);
 	me->user = n;
 	return n;
+}
+
+struct cogo_coro *native_of(struct coro *me)
+{
+	struct cogo_coro *n = me->user;
+
+	return likely(n != NULL) ? n : native_new(me, coro_own_stock(), true);
 }
 
 void native_ref(struct cogo_coro *n)
@@ -47,6 +50,8 @@ void native_unref(struct cogo_coro *n)
 		free(n->message);
 		free(n->trace);
 	}
+	memset(&n->ended, 0, offsetof(struct cogo_coro, task) -
+				     offsetof(struct cogo_coro, ended));
 	stock = coro_own_stock();
 	if (stock)
 		slab_stock_put(&natives, &stock->handles, n);

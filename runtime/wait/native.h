@@ -19,27 +19,28 @@
 
 struct cogo_scope;
 
+/* What its maker writes lies in the first line of the cache; a dead one is left with
+ * zeros in the rest. */
 struct cogo_coro {
 	struct cogo_coro *free;		/* slab link */
 	_Atomic uint32_t refs;
 	struct lock lock;
 	struct coro *coro;		/* V1 */
 	uint64_t id;
-	char name[16];
 	void (*fn)(void *);
 	void *arg;
-
-	_Atomic uint32_t token;		/* unpark's; its parker is in the lot */
-	_Atomic int32_t reason;		/* of its cancellation */
+	struct waitq waiters;		/* for the end; under lock */
 
 	_Atomic uint32_t ended;		/* V2 */
-	struct waitq waiters;		/* for the end; under lock */
 	int how;			/* enum cogo_how */
 	_Atomic bool owed;		/* a panic that nobody has looked at */
+	_Atomic uint32_t token;		/* unpark's; its parker is in the lot */
+	_Atomic int32_t reason;		/* of its cancellation */
 	char *message, *trace;		/* of a panic; malloc, or NULL */
+	char name[16];
+	struct cogo_scope *scope;	/* that it is a child of, or NULL */
 
-	/* A child of a scope, or NULL; and what it runs there. */
-	struct cogo_scope *scope;
+	/* A child of a scope: what it runs there. */
 	int (*task)(void *);
 	void *task_arg;
 	int status;			/* what that returned */
@@ -48,6 +49,9 @@ struct cogo_coro {
 
 /* The caller's own, made now if it has none: NULL without memory. */
 struct cogo_coro *native_of(struct coro *me);
+/* Made now, for one that has none. stock: the caller's own, or NULL; named: me has a
+ * name. */
+struct cogo_coro *native_new(struct coro *me, struct coro_stock *stock, bool named);
 
 void native_ref(struct cogo_coro *n);
 /* The last reference frees it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* go.c - coroutines: made, known, waited for, parked, ended. */
 #include "native.h"
+#include <unistd.h>
 #include <ctype.h>
 #include <sys/syscall.h>
 
@@ -995,6 +996,79 @@ Test(go, a_coroutine_makes_and_joins_threads)
 }
 
 /* ---- many ---- */
+
+enum { CROWD = 600 };
+
+static __thread int seen_before = 7;
+static atomic_int waiting;
+
+struct one {
+	struct cogo_coro *handle;
+	pthread_t self;
+	pid_t tid;
+	bool stays;
+};
+
+/* It begins on memory that another has just ended on. */
+static void be_new(void *arg)
+{
+	struct one *o = arg;
+
+	check(cogo_self() == o->handle);
+	check_eq(seen_before, 7);
+	check(pthread_getspecific(key) == NULL);
+	check_eq(errno, 0);
+	check_eq(cogo_name(o->handle)[0], 0);
+	o->self = pthread_self();
+	o->tid = gettid();
+	seen_before = 8;
+	errno = 5;
+	check_eq(pthread_setspecific(key, o), 0);
+	if (o->stays) {
+		cogo_set_name("stays");
+		waiting++;
+		cogo_park(COGO_FOREVER);
+	}
+	check(pthread_equal(o->self, pthread_self()) && gettid() == o->tid);
+	check_eq(seen_before, 8);
+	check(pthread_getspecific(key) == o);
+}
+
+static void nobody_meets_what_another_left(void)
+{
+	static struct one all[CROWD];
+
+	check_eq(pthread_key_create(&key, NULL), 0);
+	for (int round = 0; round < 10; round++) {
+		waiting = 0;
+		for (int i = 0; i < CROWD; i++) {
+			all[i].stays = (i * 7 + round) % 3 == 0;
+			check_eq(cogo_go(&all[i].handle, NULL, be_new, &all[i]), 0);
+		}
+		for (int i = 0; i < CROWD; i++)
+			if (!all[i].stays)
+				check_eq(cogo_wait(all[i].handle, COGO_FOREVER), 0);
+		wait_until(waiting == CROWD / 3);
+		for (int i = 0; i < CROWD; i++)
+			for (int k = 0; k < i; k++) {
+				check(all[i].tid != all[k].tid);
+				check(!all[i].stays || !all[k].stays ||
+				      all[i].self != all[k].self);
+			}
+		for (int i = 0; i < CROWD; i++) {
+			if (all[i].stays)
+				cogo_unpark(all[i].handle);
+			check_eq(cogo_join(all[i].handle), COGO_RETURNED);
+		}
+	}
+	check_eq(pthread_key_delete(key), 0);
+}
+
+Test(go, who_begins_where_another_ended_meets_nothing_of_its)
+{
+	nobody_meets_what_another_left();
+	on_coroutine(nobody_meets_what_another_left);
+}
 
 Test(go, a_hundred_thousand_are_alive_at_once, .timeout = 300)
 {

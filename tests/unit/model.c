@@ -167,6 +167,11 @@ void coro_put_thread(struct coro *c)
 	(void)c;
 }
 
+void coro_begin(struct coro *c)
+{
+	explore_check(c->sp != NULL);
+}
+
 void coro_put(struct coro *c)
 {
 	explore_check(c->state == CORO_DONE);

@@ -370,6 +370,56 @@ Test(coro, what_a_worker_ends_it_makes_again_and_others_get_what_is_over)
 	coro_put_thread(me);
 }
 
+/* As the loop does. */
+static void begin_on(struct coro_stock *stock, struct coro *c)
+{
+	c->stock = stock;
+	if (!c->sp)
+		coro_begin(c);
+}
+
+Test(coro, it_begins_on_the_memory_of_the_one_that_ended_last)
+{
+	struct coro_stock stock = { 0 };
+	struct coro_attr late = usual;
+	struct coro *c[3], *me;
+	void *last, *cold;
+
+	prepare(true);
+	me = coro_adopt(CORO_KIND_ROOT);
+	coro_stock_begin(&stock);
+	me->in_runtime = 1;
+	me->stock = &stock;
+	late.late = true;
+	c[0] = make(&late);
+	c[1] = make(&late);
+	/* ThreadSanitizer wants it known who made it. */
+	check(SANITIZE_THREAD ? c[0]->sp != NULL : c[0]->sp == NULL);
+	begin_on(&stock, c[0]);
+	begin_on(&stock, c[1]);
+	last = c[1]->stack_start;
+	cold = c[0]->stack_start;
+	coro_put(c[1]);
+	c[1] = make(&late);
+	c[2] = make(&late);
+	coro_put(c[1]);
+	check(c[2]->stack_start != last);
+	begin_on(&stock, c[2]);
+	check(SANITIZE_THREAD || c[2]->stack_start == last);
+	check(c[1]->stack_start != cold && c[2]->stack_start != cold);
+	check(c[1]->stack_start != c[2]->stack_start);
+	check((char *)c[2]->sp > c[2]->stack.low &&
+	      (char *)c[2]->sp < (char *)c[2]->stack_start);
+	check_eq(c[2]->stack.asked, usual.stack_size);
+	check(coro_of_tid(c[2]->vtid) == c[2]);
+	coro_put(c[0]);
+	coro_put(c[2]);
+	me->in_runtime = 0;
+	coro_stock_end(&stock);
+	me->stock = NULL;
+	coro_put_thread(me);
+}
+
 Test(coro, no_shell_is_had_by_two_at_once, .timeout = 120)
 {
 	pthread_t t[THREADS];

@@ -9,6 +9,7 @@
 #ifndef COGO_ARCH_AARCH64_TP_H
 #define COGO_ARCH_AARCH64_TP_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define ARCH_TLS_BELOW_TP 0
@@ -55,6 +56,13 @@ static inline uintptr_t arch_tcb_to_tp(void *tcb)
 static inline uintptr_t arch_tp_to_thread(uintptr_t tp)
 {
 	return tp - arch_thread_size;
+}
+
+/* A fence of all kinds by one who has made an atomic read-modify-write since what
+ * it is to put in order: that alone does not do here. */
+static inline void arch_fence_after_rmw(void)
+{
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 static inline void arch_relax(void)

@@ -7,6 +7,7 @@
 #ifndef COGO_ARCH_X86_64_TP_H
 #define COGO_ARCH_X86_64_TP_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define ARCH_TLS_BELOW_TP 1
@@ -51,6 +52,13 @@ static inline uintptr_t arch_tcb_to_tp(void *tcb)
 static inline uintptr_t arch_tp_to_thread(uintptr_t tp)
 {
 	return tp;
+}
+
+/* A fence of all kinds by one who has made an atomic read-modify-write since what
+ * it is to put in order: each such instruction is one here. */
+static inline void arch_fence_after_rmw(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
 }
 
 static inline void arch_relax(void)
