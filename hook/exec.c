@@ -19,7 +19,6 @@
  * allocated, nothing is noted down. */
 #include "base/conf.h"
 #include "base/sys.h"
-#include "boot.h"
 #include "hook/call.h"
 #include "hook/file.h"
 #include "hook/fork.h"
@@ -207,11 +206,10 @@ static bool preloads_us(char *const env[])
 })
 
 /* In place: main's own envp is this array too. */
-__attribute__((constructor)) static void do_not_inherit(void)
+void exec_load(void)
 {
 	char **out = environ;
 
-	boot_load();
 	if (!conf.no_inherit || !environ)
 		return;
 	for (char **e = environ; *e; e++) {

@@ -54,6 +54,7 @@ bool gate_threads(void);
 extern bool gate_ours;
 void gate_load(void);
 void locale_load(void);
+void exec_load(void);
 
 /* An interrupted wait: runs the handlers that interrupted it, with the door
  * open. 0: the call shall be tried again; -EINTR: it shall return;

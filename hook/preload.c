@@ -6,6 +6,8 @@
 #include "hook/gate.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
+#include "hook/thread/kernel.h"
+#include "hook/thread/locks.h"
 #include "hook/thread/thread.h"
 #include "mem/slab.h"
 #include "runtime/call.h"	/* hook/ has one of that name */
@@ -100,6 +102,8 @@ static struct boot_real lent = {
 	.thread_ends = thread_ends,
 };
 
+/* The one constructor that does anything to others: in which order several would
+ * run is the linker's choice, and the other way round where it optimises. */
 __attribute__((constructor)) static void come_to_life(void)
 {
 	real_load();
@@ -113,6 +117,10 @@ __attribute__((constructor)) static void come_to_life(void)
 	gate_load();
 	locale_load();
 	thread_watch_ends();
+	/* As early as can be: before the program has threads. */
+	locks_decide();
+	kernel_load();
+	exec_load();
 	if (!gate_ours)
 		return;
 	if (sys_gettid() == sys_getpid())

@@ -33,7 +33,7 @@ static struct {
 	long futex_offset;
 } head;
 
-__attribute__((constructor)) static void look_at_head(void)
+void kernel_load(void)
 {
 	struct robust_list_head *h = NULL;
 	size_t size = 0;

@@ -19,6 +19,10 @@
 
 #include "coro/coro.h"
 
+/* At load: what libc has told the kernel of its first thread shows where a
+ * thread's list is. */
+void kernel_load(void);
+
 struct kernel_call {
 	struct coro *me;	/* NULL: a kernel thread */
 	int tid;		/* the coroutine's own, to be put back */

@@ -58,12 +58,6 @@ bool locks_decide(void)
 	return gate_ours;
 }
 
-/* As early as can be: before the program has threads. */
-__attribute__((constructor)) static void decide_at_load(void)
-{
-	locks_decide();
-}
-
 uint32_t locks_id_slow(void)
 {
 	struct coro *me = self();
