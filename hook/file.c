@@ -6,6 +6,7 @@
  * remembers. Closing first takes the descriptor out of the poller; whoever
  * still waits for it goes on with a duplicate. */
 #include "hook/file.h"
+#include "base/errno.h"
 #include "hook/call.h"
 #include "hook/ident.h"
 #include "hook/io.h"
@@ -402,7 +403,7 @@ static int close_between(unsigned first, unsigned last, int flags)
 		return -EINVAL;
 	if ((flags & CLOSE_RANGE_UNSHARE) && !(flags & ~CLOSE_RANGE_FLAGS)) {
 		if (unshare(CLONE_FILES))
-			return -errno;
+			return -errno_get();
 		flags &= ~(int)CLOSE_RANGE_UNSHARE;
 	}
 	for (fd = first; fd <= last && fd < 65536; fd++) {

@@ -29,6 +29,7 @@
  * caller is bound meanwhile, and its hooks pass everything on. */
 #include "hook/fork.h"
 #include "base/conf.h"
+#include "base/errno.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -254,12 +255,12 @@ static pid_t make_child(pid_t (*real)(void), bool whole)
 		last = run_prepare();
 	before_fork(me);
 	pid = real();
-	err = errno;
+	err = errno_get();
 	after_fork(me, pid, whole);
 	if (whole)
 		run_after(last, pid == 0);
 	if (pid < 0)
-		errno = err;
+		errno_set(err);
 	return pid;
 }
 
@@ -457,10 +458,10 @@ HOOKED int forkpty(int *ret_master, char *name, const struct termios *termios,
 	pid = fork_now();
 	switch (pid) {
 	case -1:
-		err = errno;
+		err = errno_get();
 		close(master);
 		close(slave);
-		errno = err;
+		errno_set(err);
 		return -1;
 	case 0:
 		close(master);

@@ -2,6 +2,7 @@
 /* hook/gate.c - shall this call be ours? */
 #include "hook/gate.h"
 #include "base/conf.h"
+#include "base/errno.h"
 #include "base/sys.h"
 #include "fault/signal.h"
 #include "hook/thread/cancel.h"
@@ -20,7 +21,7 @@ long gate_errno(long r)
 			cancel_act(self());
 		r = -ECANCELED;
 	}
-	errno = (int)-r;
+	errno_set((int)-r);
 	return -1;
 }
 

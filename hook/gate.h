@@ -35,8 +35,8 @@ static inline bool gate_bad_pointer(const void *p)
  * and hands it on, and the hook itself acts, by gate_return. */
 #define GATE_CANCELED 4095
 
-/* libc's convention from the kernel's: -1 and errno. The address of errno is
- * asked for here, after the last park: see coro/self.h. The door is open. */
+/* libc's convention from the kernel's: -1 and errno. After the last park, with the
+ * door open. */
 NOINLINE long gate_errno(long r);
 
 static inline long gate_return(long r)

@@ -17,6 +17,7 @@
 #include "hook/ident.h"
 #include "arch/tp.h"
 #include "base/conf.h"
+#include "base/errno.h"
 #include "base/sys.h"
 #include "go.h"
 #include "hook/fdtab.h"
@@ -314,13 +315,13 @@ HOOKED int setpriority(__priority_which_t which, id_t who, int prio)
 HOOKED int nice(int by)
 {
 	struct coro *me = by ? change_begin() : NULL;
-	int before = errno, r, err;
+	int before = errno_get(), r, err;
 
-	errno = 0;
+	errno_set(0);
 	r = REAL(nice)(by);
-	err = errno;
+	err = errno_get();
 	change_end(me, r != -1 || err == 0);
-	errno = err ? err : before;
+	errno_set(err ? err : before);
 	return r;
 }
 
@@ -443,7 +444,8 @@ static long order_timer(void *arg)
 {
 	const struct timer_order *o = arg;
 
-	return REAL(timer_create)(o->clock, o->event, o->ret) ? -errno : 0;
+	return REAL(timer_create)(o->clock, o->event, o->ret) ?
+		-errno_get() : 0;
 }
 
 #ifndef sigev_notify_thread_id

@@ -10,6 +10,7 @@
  * In the child of a fork our lock is free again; libc's is whatever libc
  * makes of it. */
 #include "hook/log.h"
+#include "base/errno.h"
 #include "hook/call.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
@@ -29,12 +30,6 @@ void log_fork_child(void)
 	turn = (struct mutex){ 0 };
 }
 
-/* Asks for errno's address anew: see coro/self.h. */
-static NOINLINE void put_back(int error)
-{
-	errno = error;
-}
-
 /* %m is what errno was when syslog was called, and where coroutines share their
  * worker's it may be another's after a wait. The wait is no cancellation point,
  * as it is none in libc. */
@@ -42,7 +37,7 @@ static struct coro *enter(bool cancels)
 {
 	struct coro *me = gate_coro();
 	uint32_t since = 0;
-	int before = errno;
+	int before = errno_get();
 
 	if (!me)
 		return NULL;
@@ -54,7 +49,7 @@ static struct coro *enter(bool cancels)
 			locks_interrupted(me);
 	block_enter(me, WHY_WRITE);
 	door_leave(me);
-	put_back(before);
+	errno_set(before);
 	return me;
 }
 

@@ -6,6 +6,7 @@
  * not acted on. Coroutines wait by the runtime's poller. Kernel threads, and who
  * counts as one (hook/gate.h), wait in ppoll: they need no worker then, nor that
  * any runs. */
+#include "base/errno.h"
 #include "cogo/go.h"
 #include "cogo/io.h"
 #include "hook/call.h"
@@ -530,7 +531,7 @@ static int error_of(int eai)
 {
 	switch (eai) {
 	case 0:			return 0;
-	case EAI_SYSTEM:	return errno ? -errno : -EIO;
+	case EAI_SYSTEM:	return errno_get() ? -errno_get() : -EIO;
 	case EAI_MEMORY:	return -ENOMEM;
 	case EAI_AGAIN:		return -EAGAIN;
 	case EAI_NONAME:

@@ -22,6 +22,7 @@
  * before, and then only the numbers that have been given out since are tried.
  * After a chroot that we did not see every number is tried that a thread can
  * have, once: four million, which takes seconds. */
+#include "base/errno.h"
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -435,9 +436,9 @@ HOOKED int initgroups(const char *user, gid_t group)
 	/* More than the kernel can keep: as many as it can. */
 	do {
 		r = setgroups((size_t)l.n, l.groups);
-	} while (r == -1 && errno == EINVAL && --l.n > 0);
-	err = errno;
+	} while (r == -1 && errno_get() == EINVAL && --l.n > 0);
+	err = errno_get();
 	free(l.groups);
-	errno = err;
+	errno_set(err);
 	return r;
 }

@@ -4,6 +4,7 @@
  * Actions are the process's and go through runtime/fault; masks are the
  * coroutine's; what is sent to a thread goes to a coroutine. On kernel threads
  * the kernel does all this itself, and is left to. */
+#include "base/errno.h"
 #include "base/sys.h"
 #include "fault/signal.h"
 #include "hook/gate.h"
@@ -91,7 +92,7 @@ static sighandler_t set_handler(int sig, sighandler_t handler, int flags)
 	struct sigaction act = { .sa_handler = handler, .sa_flags = flags }, old;
 
 	if (handler == SIG_ERR || !valid(sig)) {
-		errno = EINVAL;
+		errno_set(EINVAL);
 		return SIG_ERR;
 	}
 	if (!(flags & SA_NODEFER))
@@ -507,9 +508,9 @@ HOOKED int sigwait(const sigset_t *set, int *sig)
 	if (!me) {
 		do
 			r = wait_as_thread(set, &info, NULL);
-		while (r < 0 && errno == EINTR);
+		while (r < 0 && errno_get() == EINTR);
 		if (r < 0)
-			return errno;
+			return errno_get();
 		*sig = r;
 		return 0;
 	}

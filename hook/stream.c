@@ -22,6 +22,7 @@
  * another is faster and takes it, libc waits inside, which the monitor sees. */
 /* Or the headers would define some of them inline, and others as macros. */
 #define __NO_INLINE__ 1
+#include "base/errno.h"
 #include "hook/io.h"
 #include "hook/stream.h"
 #include "mem/tls.h"
@@ -202,7 +203,7 @@ static bool behind_is_more(const FILE *f)
 static enum ready fill(struct coro *me, FILE *f)
 {
 	enum ready ready = READY;
-	int before = errno;
+	int before = errno_get();
 
 	if (f->_mode > 0)
 		return UNKNOWN;
@@ -216,7 +217,7 @@ static enum ready fill(struct coro *me, FILE *f)
 	}
 	if (ready != READY)
 		return ready;
-	errno = before;
+	errno_set(before);
 	return REAL(__underflow)(f) == EOF && ferror_unlocked(f) ? FAILED : READY;
 }
 

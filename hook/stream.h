@@ -3,6 +3,7 @@
 #ifndef COGO_HOOK_STREAM_H
 #define COGO_HOOK_STREAM_H
 
+#include "base/errno.h"
 #include "hook/call.h"
 #include "hook/real.h"
 #include <stdio.h>
@@ -13,9 +14,9 @@ void stdio_lock(FILE *f);
 /* Its descriptor; -1: it has none. errno stays. */
 static inline int stdio_number(FILE *f)
 {
-	int before = errno, fd = fileno_unlocked(f);
+	int before = errno_get(), fd = fileno_unlocked(f);
 
-	errno = before;
+	errno_set(before);
 	return fd;
 }
 

@@ -24,13 +24,13 @@
 #include "call.h"
 #include "arch/probe.h"
 #include "base/compiler.h"
+#include "base/errno.h"
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "cogo/call.h"
 #include "fault/door.h"
 #include "fault/unwind.h"
 #include <dlfcn.h>
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -553,13 +553,6 @@ static void run_forgotten(void *arg)
 	call_and_end(arg, end_forgotten);
 }
 
-/* Where storage is shared, who waited may be on another kernel thread; compilers
- * keep the address of errno over that. So it is asked for here, anew. */
-static NOINLINE void restore_errno(int error)
-{
-	errno = error;
-}
-
 /* The arguments lie on the caller's stack, and stay there while it waits. So does
  * what is returned, of which libffi wants whole registers from us as it gives
  * them; zero, where the coroutine does not come so far. */
@@ -569,12 +562,12 @@ static void call_and_wait(ffi_cif *cif, void *ret, void **args, void *user)
 	struct call c = { .fn = b->fn, .returned = ret, .n = b->n,
 			  .values = args, .how = &b->calls };
 	struct cogo_coro *coro;
-	int error = errno;
+	int error = errno_get();
 
 	if (cif->rtype->type != FFI_TYPE_VOID)
 		memset(ret, 0, cif->rtype->size);
 	if (cogo_go(&coro, NULL, run_awaited, &c)) {
-		restore_errno(error);
+		errno_set(error);
 		run_awaited(&c);
 		return;
 	}
@@ -583,7 +576,7 @@ static void call_and_wait(ffi_cif *cif, void *ret, void **args, void *user)
 		cogo_warn("a callback has panicked, its caller gets zero: %s",
 			  cogo_panic_message(coro));
 	cogo_drop(coro);
-	restore_errno(error);
+	errno_set(error);
 }
 
 static void call_and_go(ffi_cif *cif, void *ret UNUSED, void **args, void *user)
@@ -591,7 +584,7 @@ static void call_and_go(ffi_cif *cif, void *ret UNUSED, void **args, void *user)
 	struct callback *b = user;
 	struct call *c = malloc(sizeof(*c) + b->room);
 	char *at = (char *)(c + 1);
-	int error = errno;
+	int error = errno_get();
 
 	if (!c) {
 		call_by(&b->calls, b->n, b->fn, NULL, args);
@@ -609,7 +602,7 @@ static void call_and_go(ffi_cif *cif, void *ret UNUSED, void **args, void *user)
 	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
 	if (cogo_go(NULL, NULL, run_forgotten, c))
 		run_forgotten(c);
-	restore_errno(error);
+	errno_set(error);
 }
 
 int cogo_callback_(void *ret, int wait, void (*fn)(void), unsigned n,

@@ -19,6 +19,8 @@ With --build, a directory in which meson has built the tree:
 4.  A static archive holds the objects of one floor.
 5.  Below hook/ nothing uses a name that hook/names.def puts us in front of: the
     runtime would enter itself, and sooner or later wait for itself.
+6.  Where errno and its kin are, nobody asks but who has to: a compiler keeps the
+    answer over a switch to another kernel thread.
 
 Prints each offence as FILE:LINE or OBJECT, and ends with 1 if there was one."""
 import argparse
@@ -58,6 +60,15 @@ SEARCHED = ('runtime', 'include', '')
 ONE_USER = {
     'libunwind.h': 'runtime/inspect/backtrace.c',
     'ffi.h': 'runtime/call.c',
+}
+# What is const to a compiler, and is not -> the sources that may use it: one in
+# functions that compilers do not see into, one before anything runs.
+KEPT = {
+    '__errno_location': ('runtime/base/errno.c', 'runtime/mem/tls.c'),
+    '__h_errno_location': ('runtime/mem/tls.c',),
+    '__ctype_b_loc': (),
+    '__ctype_tolower_loc': (),
+    '__ctype_toupper_loc': (),
 }
 C_HEADERS = {name + '.h' for name in '''
     assert complex ctype errno fenv float inttypes iso646 limits locale math
@@ -262,6 +273,10 @@ class Check:
                     told.add((source, name))
                     self.offend(source, f'uses {name}, which is hooked; '
                                 f'enter the kernel through base/sys.c')
+                elif name in KEPT and source not in KEPT[name]:
+                    told.add((source, name))
+                    self.offend(source, f'uses {name}, whose answer compilers '
+                                f'keep; of errno ask base/errno.h')
                 elif rooms and not any(may_use(user, r) for r in rooms):
                     told.add((source, name))
                     self.offend(source, f'uses {name}, which is defined in '

@@ -20,7 +20,8 @@
 #define MOST_ROBUST 2048
 
 /* The coroutine's own, and while `binds` is not 0 also its kernel thread's:
- * right with storage that is shared, where only that thread uses it. */
+ * right with storage that is shared, where only that thread uses it. Whoever
+ * looks at it is OPAQUE, as the next bind may be to another kernel thread. */
 static __thread struct {
 	uint32_t binds;
 	uint32_t held;		/* of those, for locks */
@@ -73,7 +74,7 @@ static void begin_list(uintptr_t tp)
 	sys_call(SYS_set_robust_list, h, sizeof(*h));
 }
 
-void bind_for_kernel(struct coro *me)
+OPAQUE void bind_for_kernel(struct coro *me)
 {
 	size_t size;
 
@@ -89,7 +90,7 @@ void bind_for_kernel(struct coro *me)
 	door_leave(me);
 }
 
-void unbind_for_kernel(struct coro *me)
+OPAQUE void unbind_for_kernel(struct coro *me)
 {
 	if (me->kind != CORO_KIND_CORO || !mine.binds)
 		return;
@@ -118,7 +119,7 @@ void kernel_enter(struct kernel_call *k)
 	}
 }
 
-void kernel_leave(struct kernel_call *k, int held)
+OPAQUE void kernel_leave(struct kernel_call *k, int held)
 {
 	struct coro *me = k->me;
 
@@ -163,7 +164,7 @@ static void bequeath(struct robust_list *entry, bool priorities, uint32_t tid)
 		sys_call(SYS_futex, word, FUTEX_WAKE, 1);
 }
 
-void kernel_thread_end(struct coro *me)
+OPAQUE void kernel_thread_end(struct coro *me)
 {
 	struct robust_list_head *h;
 	struct robust_list *entry, *next;
@@ -197,7 +198,7 @@ void kernel_thread_end(struct coro *me)
 		unbind_for_kernel(me);
 }
 
-void kernel_fork_child(void)
+OPAQUE void kernel_fork_child(void)
 {
 	mine.binds = mine.held = 0;
 	mine.before = NULL;

@@ -11,6 +11,19 @@
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 #define NOINLINE	__attribute__((noinline))
 #define COLD		__attribute__((cold, noinline))
+/* What answers differently on another kernel thread: two calls of it, with a switch in
+ * between, must stay two, and each look anew. Compilers think that a function ends
+ * on the thread that it began on. So what they see into they join, over a switch
+ * too: the address of a thread-local variable, and __errno_location, which is const
+ * to them; and where the whole library is compiled as one, that is everything.
+ * gcc can be told not to look. clang can be told to leave the function where it is,
+ * which is enough as long as it returns what it has read from memory, and no
+ * address: the switch, which is assembly, may have written to all memory. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define OPAQUE		__attribute__((noipa))
+#else
+#define OPAQUE		__attribute__((noinline))
+#endif
 /* A function that runs as a cleanup: no compiler need think of what to do should it
  * throw. */
 #define NOTHROW		__attribute__((nothrow))

@@ -10,22 +10,22 @@
 static __thread _Atomic(struct coro *) current
 	__attribute__((tls_model("initial-exec")));
 
-NOINLINE struct coro *self(void)
+OPAQUE struct coro *self(void)
 {
 	return atomic_load_explicit(&current, memory_order_relaxed);
 }
 
-NOINLINE void self_set(struct coro *c)
+OPAQUE void self_set(struct coro *c)
 {
 	atomic_store_explicit(&current, c, memory_order_relaxed);
 }
 
-NOINLINE void self_leave(struct coro *me)
+OPAQUE void self_leave(struct coro *me)
 {
 	tls_take(&me->carried);
 }
 
-NOINLINE void self_arrive(struct coro *me)
+OPAQUE void self_arrive(struct coro *me)
 {
 	self_set(me);
 	/* A worker's own stack keeps nothing from before. */
@@ -33,7 +33,7 @@ NOINLINE void self_arrive(struct coro *me)
 		tls_give(&me->carried);
 }
 
-void self_set_in(uintptr_t tp, struct coro *c)
+OPAQUE void self_set_in(uintptr_t tp, struct coro *c)
 {
 	/* As far from the thread pointer in every block. */
 	uintptr_t at = (uintptr_t)&current - arch_tp_get();

@@ -3,8 +3,8 @@
  *
  * One thread-local word. With private TLS it lies in the coroutine's own
  * block and never changes; with shared TLS the switch writes it. It is read
- * through a function that the compiler cannot see into: after a switch the
- * address of the word may be another one, and compilers keep addresses of
+ * through a function that the compiler cannot see into (OPAQUE): after a switch
+ * the address of the word may be another one, and compilers keep addresses of
  * thread-local variables across calls. */
 #ifndef COGO_CORO_SELF_H
 #define COGO_CORO_SELF_H

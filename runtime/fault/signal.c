@@ -42,6 +42,7 @@
 #include "fault/signal.h"
 #include "arch/context.h"
 #include "arch/ucontext.h"
+#include "base/errno.h"
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -54,7 +55,6 @@
 #include "sched/loop.h"
 #include "sched/ready.h"
 #include "sched/worker.h"
-#include <errno.h>
 #include <string.h>
 #include <ucontext.h>
 
@@ -1502,7 +1502,7 @@ static void wrapper(int sig, siginfo_t *info, void *uctx)
 {
 	struct coro *me = self();
 	struct signal_action act = read_action(sig);
-	int saved = errno;
+	int saved = errno_get();
 	bool bare;
 
 	if (SIGBIT(sig) & FAULTS && info->si_code > 0) {
@@ -1515,7 +1515,7 @@ static void wrapper(int sig, siginfo_t *info, void *uctx)
 	}
 	if (me && !me->vforked && me->in_runtime) {
 		on_thread_in_runtime(me, sig, info, uctx);
-		errno = saved;
+		errno_set(saved);
 		return;
 	}
 	bare = info->si_code == BARE;
@@ -1585,12 +1585,12 @@ static void kicked_coroutine(struct coro *me, void *uctx)
 static void kicked(int sig UNUSED, siginfo_t *info UNUSED, void *uctx)
 {
 	struct coro *me = self();
-	int saved = errno;
+	int saved = errno_get();
 
 	/* First: it is meant for this kernel thread, and a handler may come back
 	 * on another. */
 	signal_run_kick();
-	errno = saved;
+	errno_set(saved);
 	if (!me || me->vforked)
 		return;
 	if (me->kind == CORO_KIND_ROOT) {

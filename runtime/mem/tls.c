@@ -41,11 +41,11 @@
  * so the blocks say of themselves that theirs is lower. */
 #include "mem/tls.h"
 #include "arch/tp.h"
+#include "base/errno.h"
 #include "base/lock.h"
 #include "base/sanitize.h"
 #include "base/sys.h"
 #include <dlfcn.h>
-#include <errno.h>
 #include <link.h>
 #include <locale.h>
 #include <netdb.h>
@@ -502,6 +502,7 @@ void tls_init(bool force_shared)
 	/* Not the program's: once tells of it, and twice lets it go. */
 	dlerror();
 	dlerror();
+	/* Nothing has been switched yet: no address is an old one. */
 	tls_own = (struct tls_own){
 		.error = (char *)&errno - (char *)arch_tp_get(),
 		.resolver_error = (char *)&h_errno - (char *)arch_tp_get(),
@@ -663,7 +664,7 @@ void tls_enter(void)
 	 * errno are not ours. */
 	tls.uselocale(LC_GLOBAL_LOCALE);
 	tls.ctype_init();
-	errno = 0;
+	errno_set(0);
 }
 
 void tls_call_destructors(void)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* sched/bare.c - a kernel thread that libc has not heard of. */
 #include "sched/bare.h"
+#include "base/errno.h"
 #include "base/lock.h"
 #include "base/sys.h"
 #include "mem/tls.h"
-#include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
 
@@ -92,7 +92,7 @@ int bare_start(void *(*entry)(void *), void *arg)
 		b->tp = tls_copy(b + 1);
 		r = clone_thread(begin, b, flags, b, &b->tid, b->tp, &b->tid);
 		if (r < 0) {
-			r = -errno;
+			r = -errno_get();
 			atomic_store_explicit(&b->tid, 0, memory_order_relaxed);
 		}
 	}

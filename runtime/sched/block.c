@@ -8,12 +8,12 @@
  * becomes a spare at the next scheduling point. */
 #include "sched/block.h"
 #include "arch/tp.h"
+#include "base/errno.h"
 #include "base/lock.h"
 #include "base/sys.h"
 #include "event/poller.h"
 #include "inspect/census.h"
 #include "sched/loop.h"
-#include <errno.h>
 #include <string.h>
 
 /* Hand-offs that the monitor noticed and that last: how long the longest took
@@ -72,7 +72,7 @@ static COLD void compare(struct coro *me, const struct arch_regs *from)
 {
 	cogo_time lasted = census_since((uint64_t)me->since);
 	struct backtrace trace;
-	int saved = errno;	/* the call's, which has just ended */
+	int saved = errno_get();	/* the call's, which has just ended */
 
 	if (lasted <= *(volatile cogo_time *)&longest.lasted)
 		return;
@@ -80,7 +80,7 @@ static COLD void compare(struct coro *me, const struct arch_regs *from)
 	me->bound++;
 	backtrace_walk(from, false, coro_stack(me), &trace);
 	me->bound--;
-	errno = saved;
+	errno_set(saved);
 	lock(&stats_lock);
 	if (lasted > longest.lasted) {
 		longest.lasted = lasted;

@@ -206,6 +206,12 @@ class CheckFloors(unittest.TestCase):
         self.offends('runtime/base/list.c', 'uses pthread_create', 'hooked',
                      build=self.build())
 
+    def test_asking_where_errno_is_is_an_offence(self):
+        self.write('runtime/base/list.c', '#include <errno.h>\n'
+                   'int list(void) { return errno; }\n')
+        self.offends('runtime/base/list.c', 'uses __errno_location', 'keep',
+                     build=self.build())
+
     def test_a_name_in_a_comment_or_passed_on_is_not_hooked(self):
         self.write('runtime/base/list.c',
                    'int memcpy(void), vfork(void), openat2(void);\n'

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Coroutines as objects: made, kept, found. */
+#include "base/errno.h"
 #include "coro/coro.h"
 #include "coro/self.h"
 #include "mem/tls.h"
 #include "there.h"
-#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -154,6 +155,79 @@ Test(coro, each_has_its_own_idea_of_itself)
 	run_there(b->stack_start, b->tp, who_am_i, b);
 	check(seen_self == b);
 	check(self() == NULL);
+}
+
+/* One function that begins on a kernel thread and goes on on another, with the
+ * storage of whichever runs it. */
+#define LEGS 4
+static struct {
+	void *here, *there;
+	struct coro *self[LEGS];
+	int error[LEGS], left[LEGS];
+	_Atomic int turn;
+} moved;
+
+static inline __attribute__((always_inline)) void go_a_leg(int i)
+{
+	moved.self[i] = self();
+	moved.error[i] = errno_get();
+	errno_set(100 + i);
+	self_set(NULL);
+	arch_switch(&moved.there, moved.here, arch_tp_get());
+}
+
+/* Without a loop, in which a compiler may ask anew of its own accord. */
+static void goes_on_elsewhere(void *arg)
+{
+	(void)arg;
+	go_a_leg(0);
+	go_a_leg(1);
+	go_a_leg(2);
+	go_a_leg(3);
+	abort();
+}
+
+static void *runs_a_leg(void *arg)
+{
+	intptr_t i = (intptr_t)arg;
+	void *left;
+
+	while (moved.turn != i)
+		sched_yield();
+	self_set((struct coro *)(64 * (i + 1)));
+	errno_set((int)i + 1);
+	arch_switch(&moved.here, moved.there, arch_tp_get());
+	moved.left[i] = errno_get();
+	left = self();
+	moved.turn++;
+	/* None ends before all have been: its storage would be the next one's. */
+	while (moved.turn != LEGS)
+		sched_yield();
+	return left;
+}
+
+Test(coro, one_that_goes_on_elsewhere_finds_itself_and_errno_there)
+{
+	static _Alignas(64) char stack[64 << 10];
+	struct coro mine;
+	pthread_t t[LEGS];
+	void *left;
+
+	prepare(true);
+	self_set(&mine);
+	errno_set(ERANGE);
+	moved.there = arch_context_make(stack + sizeof(stack), goes_on_elsewhere,
+					NULL);
+	for (intptr_t i = 0; i < LEGS; i++)
+		check_eq(pthread_create(&t[i], NULL, runs_a_leg, (void *)i), 0);
+	for (int i = 0; i < LEGS; i++) {
+		check_eq(pthread_join(t[i], &left), 0);
+		check(left == NULL);
+		check(moved.self[i] == (struct coro *)(uintptr_t)(64 * (i + 1)));
+		check_eq(moved.error[i], i + 1);
+		check_eq(moved.left[i], 100 + i);
+	}
+	check(self() == &mine && errno_get() == ERANGE);
 }
 
 Test(coro, it_is_found_by_its_thread_and_by_its_id)
