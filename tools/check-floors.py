@@ -12,7 +12,8 @@ written and on what is linked:
 
 1.  Each `#include` of a file of ours goes down.
 2.  include/, which is public, needs the C standard headers alone; libunwind and
-    libffi have one user each; and what depends on the processor is in arch/.
+    libffi have one user each; what depends on the processor is in arch/; and
+    thread-local variables are in two sources.
 With --build, a directory in which meson has built the tree:
 3.  No object uses a symbol that only a higher floor, or a neighbour, defines. (A
     declaration of one's own would get past 1.)
@@ -20,13 +21,15 @@ With --build, a directory in which meson has built the tree:
 5.  Below hook/ nothing uses a name that hook/names.def puts us in front of: the
     runtime would enter itself, and sooner or later wait for itself.
 6.  Where errno and its kin are, nobody asks but who has to: a compiler keeps the
-    answer over a switch to another kernel thread.
+    answer over a switch to another kernel thread, as it does with thread-local
+    variables of our own.
 
 Prints each offence as FILE:LINE or OBJECT, and ends with 1 if there was one."""
 import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -70,6 +73,8 @@ KEPT = {
     '__ctype_tolower_loc': (),
     '__ctype_toupper_loc': (),
 }
+# Whoever looks at one is OPAQUE (base/compiler.h).
+THREAD_LOCAL = ('runtime/coro/self.c', 'hook/thread/kernel.c')
 C_HEADERS = {name + '.h' for name in '''
     assert complex ctype errno fenv float inttypes iso646 limits locale math
     setjmp signal stdalign stdarg stdatomic stdbit stdbool stdckdint stddef
@@ -78,6 +83,7 @@ C_HEADERS = {name + '.h' for name in '''
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]')
 PROCESSOR = re.compile(r'\b__(x86_64|amd64|aarch64|i386|arm|riscv)(__)?\b')
+STORAGE = re.compile(r'\b(__thread|_Thread_local|thread_local)\b')
 # ALSO and PASS lines of names.def name what we know of and leave to libc.
 HOOK = re.compile(r'^\s*HOOK\w*\s*\(\s*([A-Za-z_]\w*)')
 
@@ -95,6 +101,25 @@ def room(path):
 
 def may_use(user, used):
     return user == used or FLOORS[used] < FLOORS[user]
+
+
+def nm_of(command):
+    """What reads the symbols of an object that the command made. One for link-time
+    optimisation has none but the compiler's own, which nm itself may know of, or
+    not, whereupon it would find nothing wrong."""
+    words = shlex.split(command)
+    if not any(word.startswith('-flto') for word in words):
+        return 'nm'
+    # The second, where the first is ccache.
+    for word in words[:2]:
+        compiler = os.path.basename(word)
+        if word.startswith('-'):
+            break
+        if 'clang' in compiler:
+            return 'llvm-nm'
+        if 'gcc' in compiler:
+            return compiler.replace('gcc', 'gcc-nm')
+    return 'gcc-nm'
 
 
 def where(name):
@@ -183,18 +208,23 @@ class Check:
                     self.offend(f'{path}:{number}', 'asks for the processor '
                                 f'({PROCESSOR.search(line).group()}), which '
                                 f'only runtime/arch may')
+                elif STORAGE.search(line) and path not in THREAD_LOCAL:
+                    self.offend(f'{path}:{number}', 'has a thread-local '
+                                'variable, whose address compilers keep; '
+                                'coro/coro.h is where it can lie')
 
     # ---- what is linked -----------------------------------------------------
 
     def objects(self, build):
-        """Object -> source, for the sources that are on a floor."""
+        """Object -> source, for the sources that are on a floor, and what reads
+        them."""
         try:
             with open(os.path.join(build, 'compile_commands.json'),
                       encoding='utf-8') as f:
                 commands = json.load(f)
         except OSError as error:
             sys.exit(f'check-floors: {error}; build the tree with meson first')
-        found = {}
+        found, nm = {}, 'nm'
         for command in commands:
             folder = command['directory']
             source = os.path.relpath(os.path.realpath(
@@ -203,20 +233,26 @@ class Check:
             output = os.path.join(folder, command.get('output', ''))
             if room(source) is not None and os.path.isfile(output):
                 found[output] = source
+                if source.endswith('.c'):
+                    nm = nm_of(command.get('command', ''))
         if not found:
             sys.exit(f'check-floors: {build} has no object of ours; build the '
                      f'tree first (ninja -C {build})')
-        return found
+        return found, nm
 
     @staticmethod
-    def symbols(objects):
+    def symbols(objects, nm):
         """Object -> (defined, used). nm by the hundred: a call is dear."""
         result = {path: (set(), set()) for path in objects}
         paths = sorted(objects)
         for i in range(0, len(paths), 100):
-            out = subprocess.run(['nm', '-A', '-P', '-g', *paths[i:i + 100]],
-                                 check=True, text=True,
-                                 stdout=subprocess.PIPE).stdout
+            try:
+                out = subprocess.run([nm, '-A', '-P', '-g', *paths[i:i + 100]],
+                                     check=True, text=True,
+                                     stdout=subprocess.PIPE).stdout
+            except FileNotFoundError:
+                sys.exit(f'check-floors: there is no {nm} here, which reads '
+                         f'these objects')
             for line in out.splitlines():
                 path, rest = line.split(': ', 1)
                 name, kind = rest.split()[:2]
@@ -252,8 +288,8 @@ class Check:
                 self.offend(folder[:-2], f'holds more than one floor: {some}')
 
     def check_build(self, build):
-        objects = self.objects(build)
-        symbols = self.symbols(objects)
+        objects, nm = self.objects(build)
+        symbols = self.symbols(objects, nm)
         hooked = self.hooked_names()
         definers = {}                   # symbol -> rooms that define it
         for path, (defined, _) in symbols.items():

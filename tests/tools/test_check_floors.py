@@ -6,6 +6,7 @@ tree, on purpose, and it has to say where.
 """
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -63,7 +64,7 @@ class CheckFloors(unittest.TestCase):
         with open(full, 'w', encoding='utf-8') as f:
             f.write(text)
 
-    def build(self, archive=None):
+    def build(self, archive=None, options=()):
         """What meson would leave: objects, and a list of how they came."""
         build = os.path.join(self.tree, 'out')
         commands = []
@@ -76,10 +77,12 @@ class CheckFloors(unittest.TestCase):
                 output = f'lib{room}.a.p/{path.replace("/", "_")}.o'
                 full = os.path.join(build, output)
                 os.makedirs(os.path.dirname(full), exist_ok=True)
-                subprocess.run([CC, '-w', '-ffreestanding', '-fno-builtin',
-                                '-Iruntime', '-Iinclude', '-I.', '-c', path,
-                                '-o', full], cwd=self.tree, check=True)
+                command = [CC, '-w', '-ffreestanding', '-fno-builtin', *options,
+                           '-Iruntime', '-Iinclude', '-I.', '-c', path,
+                           '-o', full]
+                subprocess.run(command, cwd=self.tree, check=True)
                 commands.append({'directory': build, 'file': '../' + path,
+                                 'command': shlex.join(command),
                                  'output': output})
         with open(os.path.join(build, 'compile_commands.json'), 'w',
                   encoding='utf-8') as f:
@@ -205,6 +208,20 @@ class CheckFloors(unittest.TestCase):
                    'int list(void) { return pthread_create(); }\n')
         self.offends('runtime/base/list.c', 'uses pthread_create', 'hooked',
                      build=self.build())
+
+    def test_objects_for_link_time_optimisation_are_seen_through(self):
+        nm = 'llvm-nm' if 'clang' in CC else 'gcc-nm'
+        if not shutil.which(nm):
+            self.skipTest(f'there is no {nm} here')
+        self.write('runtime/base/list.c',
+                   'int park(void); int list(void) { return park(); }\n')
+        self.offends('runtime/base/list.c', 'uses park', 'runtime/sched',
+                     build=self.build(options=['-flto']))
+
+    def test_a_thread_local_variable_is_an_offence(self):
+        self.write('runtime/base/list.c', 'static __thread int mine;\n'
+                   'int list(void) { return mine; }\n')
+        self.offends('runtime/base/list.c:1', 'thread-local')
 
     def test_asking_where_errno_is_is_an_offence(self):
         self.write('runtime/base/list.c', '#include <errno.h>\n'
