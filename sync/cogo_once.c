@@ -3,7 +3,7 @@
  *
  * Should it be left by an unwind or an exception, it is as if it had not been
  * begun. The frame that sees to that is cleaned up like any other of the
- * program's: this file is compiled with exceptions. */
+ * program's. */
 #include "sync/once.h"
 #include "base/fatal.h"
 #include "cogo/sync.h"
