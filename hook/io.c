@@ -42,15 +42,16 @@ static COLD bool looks_again(int fd)
 	       (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
 }
 
-/* As a whole, if that can be had; as op_do. What is sent without a try is sent at
- * once, when it is submitted with what others have asked for. */
+/* As a whole, if that can be had; as op_do. What was not tried here the kernel tries
+ * first, when it is submitted with what others have asked for: there is room by then,
+ * and where many are served, often the next request too. */
 static int wait_for_all(struct coro *me, const struct fd_wait *w,
 			const struct io_op *op, const void *arg, bool hoped,
 			cogo_time deadline, long *ret_result)
 {
 	struct poller_job job = {
 		.fd = w->fd, .dir = op->dir,
-		.in_vain = !hoped || op->dir == POLLER_IN,
+		.in_vain = !hoped,
 	};
 
 	if (!op->whole || !poller_does_ops() || !op->whole(w->fd, arg, &job))
