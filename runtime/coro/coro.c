@@ -427,6 +427,7 @@ static size_t above_frames(bool shared_tls)
 static void reset(struct coro *c)
 {
 	c->sp = NULL;
+	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
 	c->in_runtime = 1;	/* until its entry has begun */
 	atomic_store_explicit(&c->interrupt, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigpending, 0, memory_order_relaxed);
@@ -434,23 +435,27 @@ static void reset(struct coro *c)
 	c->fd = -1;
 	c->what = NULL;
 	write_once(c->since, 0);
+	c->contains = false;
+	write_once(c->trimmed, false);
+	write_once(c->counted, false);
+	c->rank = 0;
+	c->faulted = 0;
+	c->vforked = 0;
+	c->own_files = false;
+	c->tid = 0;
+	c->vtid = 0;
 	c->unwind = NULL;
 	c->rescue = NULL;
 	c->local = NULL;
 	c->specific = NULL;
 	write_once(c->on, NULL);
 	c->thread = NULL;
-	c->tid = 0;
-	c->vtid = 0;
 	atomic_store_explicit(&c->sigwaits, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
 	c->stack_low = NULL;
 	memset(c->name, 0, sizeof(c->name));
 	c->altstack.size = 0;
 	c->cpu.used = c->cpu.since = 0;
-	c->faulted = 0;
-	c->vforked = 0;
-	c->own_files = false;
 }
 
 static int make_shell(size_t size, size_t guard, bool shared_tls,
@@ -465,7 +470,7 @@ static int make_shell(size_t size, size_t guard, bool shared_tls,
 	memset(&c->stack, 0, sizeof(c->stack));
 	reset(c);
 	write_once(c->kind, CORO_KIND_CORO);
-	write_once(c->trimmed, false);
+	c->rested = false;
 	r = stack_make(size, guard, &c->stack);
 	if (r)
 		goto put_coro;
@@ -541,7 +546,7 @@ void coro_begin(struct coro *c)
 {
 	const struct coro_shells *s = own_kind(c->stock, c);
 
-	if (s && s->free && (!c->tp || (!s->free->trimmed && tls_known())))
+	if (s && s->free && (!c->tp || (!s->free->rested && tls_known())))
 		swap_memory(c, s->free);
 	if (c->tp)
 		tls_renew_known(c->tp);
@@ -552,7 +557,7 @@ void coro_begin(struct coro *c)
  * takes it that whoever makes a fiber is who made the coroutine. */
 static bool may_be_late(const struct coro *c)
 {
-	return !SANITIZE_THREAD && (!c->tp || (!c->trimmed && tls_known()));
+	return !SANITIZE_THREAD && (!c->tp || (!c->rested && tls_known()));
 }
 
 int coro_get(const struct coro_attr *attr, void (*first)(void *),
@@ -593,7 +598,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	}
 	late = attr->late && may_be_late(c);
 	if (!is_new && !late && c->tp && !tls_renew(c->tp)) {
-		write_once(c->trimmed, true);
+		c->rested = true;
 		push_shell(c);
 		return -ENOMEM;
 	}
@@ -606,15 +611,11 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 	c->first = first;
 	c->asked = attr->stack_size;
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
-	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
-	c->contains = false;
-	write_once(c->trimmed, false);
-	write_once(c->counted, false);
-	c->rank = 0;
 	if (unlikely(attr->stack_low))
 		c->stack_low = attr->stack_low;
 	if (unlikely(attr->name && *attr->name))
 		strncpy(c->name, attr->name, sizeof(c->name) - 1);
+	c->rested = false;
 	if (!late)
 		lay_out(c);
 	count(stock ? &stock->made : NULL, &made);
@@ -640,7 +641,7 @@ static void rest_shell(struct coro *c)
 {
 	if (c->tp)
 		tls_rest(c->tp);
-	write_once(c->trimmed, true);
+	c->rested = true;
 	stack_trim(&c->stack, c->stack_start);
 }
 
@@ -660,7 +661,6 @@ struct coro *coro_adopt(enum coro_kind kind)
 	if (!c)
 		return NULL;
 	reset(c);
-	write_once(c->trimmed, false);
 	memset(&c->stack, 0, sizeof(c->stack));
 	sanitize_adopt(&c->sanitize);
 	c->tp = arch_tp_get();
@@ -672,11 +672,7 @@ struct coro *coro_adopt(enum coro_kind kind)
 	write_once(c->id, new_id(NULL));
 	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &c->sigmask,
 		 sizeof(c->sigmask));
-	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
 	write_once(c->kind, kind);
-	c->contains = false;
-	write_once(c->counted, false);
-	c->rank = 0;
 	c->tid = c->vtid = sys_gettid();
 	atomic_store_explicit(&c->refs, 1, memory_order_relaxed);
 	atomic_store_explicit(&c->state, CORO_RUNNING, memory_order_release);

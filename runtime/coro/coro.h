@@ -99,9 +99,9 @@ void coro_stock_end(struct coro_stock *stock);
  * while. Owner only. */
 void coro_stock_empty(struct coro_stock *stock);
 
-/* In lines of the cache: making one touches two, and the object is handed out again
- * as it was left, all at rest (coro.c, reset); parking touches the third, and what
- * most never use comes last. */
+/* By lines of the cache, for where many wait they are cold: a wait touches the first
+ * two, and the timer; making one touches the first and the third. It is handed out
+ * as it was left, all at rest (coro.c, reset). What most never use comes last. */
 struct coro {
 	/* The switch. */
 	void *sp;		/* of the suspended context; NULL: none yet */
@@ -113,35 +113,45 @@ struct coro {
 	/* The wait word: sequence << 3 | outcome. See coro/wait.h. */
 	_Atomic uint64_t wait;
 	struct coro *next;	/* on the queue or list it is on */
-	void *user;		/* the native API's */
-
-	/* What its maker writes. */
-	uint64_t id;		/* from 1, never again */
 	uint64_t sigmask;	/* (fault/signal.h) owner; others read */
-	void (*first)(void *);	/* coro_get's */
-	void (*entry)(void *);
-	void *arg;
-	size_t asked;		/* bytes of stack, of the maker */
-	_Atomic uint32_t refs;
+
+	/* The wait; most of it is for those who look in. */
+	uint32_t kind;		/* enum coro_kind */
 	/* enum coro_cancel; anyone sets WANTED, the owner the rest. */
 	_Atomic uint32_t cancel;
-	uint32_t kind;		/* enum coro_kind */
-	bool contains;		/* its faults become panics */
-	bool trimmed;		/* unused memory given back since it last ran */
-	bool counted;		/* somebody has asked for its processor time */
-	uint8_t rank;		/* real-time priority: waits before the lower */
-
-	/* A wait; the rest of it is for those who look in. */
-	struct timer timer;
 	/* In the runtime: signal handlers are put off while > 0. Owner only. */
 	volatile uint32_t in_runtime;
 	_Atomic uint32_t interrupt;	/* a signal or a cancel waits to be seen */
 	_Atomic uint64_t sigpending;
+	uint32_t handled, handled_hard;	/* handlers that ran, and those of them
+					 * without SA_RESTART; owner only */
 	uint32_t why;
 	int fd;			/* … or a descriptor; -1 */
 	const void *what;	/* what it waits for, when that has an address */
 	cogo_time since;	/* parked since, by arch_cycles; 0: unknown */
+	bool contains;		/* its faults become panics */
+	bool trimmed;		/* unused stack given back since it last ran */
+	bool counted;		/* somebody has asked for its processor time */
+	uint8_t rank;		/* real-time priority: waits before the lower */
+	uint8_t faulted;	/* times bound for a handler of a fault */
+	uint8_t vforked;	/* children of vfork run in our memory, as us */
+	bool own_files;		/* its kernel thread's descriptors are others than
+				 * everybody's; owner only */
 
+	/* What its maker writes. */
+	uint64_t id;		/* from 1, never again */
+	void (*first)(void *);	/* coro_get's */
+	void (*entry)(void *);
+	void *arg;
+	size_t asked;		/* bytes of stack, of the maker */
+	void *user;		/* the native API's */
+	_Atomic uint32_t refs;
+	bool rested;		/* it has lost what libc had allocated for it */
+	int tid;		/* kernel thread it is bound to, or 0 */
+	int vtid;		/* what gettid() says: the same for all its life;
+				 * 0: nobody can ask yet */
+
+	struct timer timer;
 	/* The life. */
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
 	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
@@ -150,12 +160,6 @@ struct coro {
 	const struct stack *on;	/* that it is on while it runs a generator, or
 				 * NULL; owner only, others read */
 	struct thread *thread;	/* the hook's descriptor, or NULL */
-	uint32_t handled, handled_hard;	/* handlers that ran, and those of them
-					 * without SA_RESTART; owner only */
-	int tid;		/* kernel thread it is bound to, or 0 */
-	int vtid;		/* what gettid() says: the same for all its life;
-				 * 0: nobody can ask yet */
-
 	struct tls_carried carried;	/* where tp is 0, while it does not run */
 	_Atomic uint64_t sigwaits;	/* what it waits for though it blocks it */
 	_Atomic uint64_t sigwatch;	/* what ends its wait though it blocks it */
@@ -180,10 +184,6 @@ struct coro {
 		_Atomic uint32_t turn;
 		cogo_time used, since;
 	} cpu;
-	uint8_t faulted;	/* times bound for a handler of a fault */
-	uint8_t vforked;	/* children of vfork run in our memory, as us */
-	bool own_files;		/* its kernel thread's descriptors are others than
-				 * everybody's; owner only */
 	struct sanitize sanitize;	/* empty but with a sanitizer */
 } __attribute__((aligned(64)));
 

@@ -222,7 +222,8 @@ static int make(const struct cogo_attr *attr, struct coro *me,
 	if (r)
 		return r;
 	(*ret)->sigmask = signal_mask(me);
-	(*ret)->contains = go_contains(me);
+	if (unlikely(go_contains(me)))
+		(*ret)->contains = true;
 	if (attr->flags & COGO_UNWINDS)
 		atomic_store_explicit(&(*ret)->cancel, CANCEL_UNWINDS,
 				      memory_order_relaxed);
