@@ -35,6 +35,10 @@
 #define AGAIN		1
 /* So many times in a row what is done is looked at alone. */
 #define MOST_ALONE	8
+/* So much at a time: a little less than a worker runs before it looks again. What is
+ * done waits in the ring as well as on a run queue, and there it touches nothing
+ * which the operations of the next round would drive out of the cache. */
+#define MOST_AT_ONCE	48
 
 /* Newer than some systems' headers; an older kernel refuses them, or has none. */
 #ifndef IORING_SETUP_SUBMIT_ALL
@@ -428,6 +432,7 @@ static int uring_poll(cogo_time deadline, const uint64_t *sigmask,
 
 	if (unlikely(!ring->mem))
 		return poll_epoll(deadline, sigmask, ret, room);
+	room = room < MOST_AT_ONCE ? room : MOST_AT_ONCE;
 	if (atomic_load_explicit(&poller_taken, memory_order_relaxed)) {
 		lock(&submit_lock);
 		hand_over();
