@@ -24,7 +24,11 @@ void self_arrive(struct coro *me);
  * instruction there. */
 void self_set_in(uintptr_t tp, struct coro *c);
 
-/* The same, adopting the kernel thread when need be; NULL only without
+/* To have in the cache what c touches first when it goes on, as well as this word.
+ * c waits, or is about to. */
+void self_foresee(const struct coro *c);
+
+/* As self, adopting the kernel thread when need be; NULL only without
  * memory. Not in a signal handler. */
 struct coro *self_or_adopt(void);
 

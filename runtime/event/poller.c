@@ -28,6 +28,7 @@
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
+#include "coro/self.h"
 #include "coro/wait.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -347,6 +348,32 @@ out:
 	unlock(&p->lock);
 }
 
+static struct poller_op *op_of(const struct poller_event *e)
+{
+	return e->events == POLLER_DONE ? (void *)(uintptr_t)e->data : NULL;
+}
+
+/* Where many wait, each is cold when its turn comes: its stack, its object and its
+ * storage are three pages, for which the processor walks its tables one after the
+ * other, for an exchange waits for all that is before it. Asked for together, they
+ * come together. */
+static void foresee(const struct poller_event *events, int n)
+{
+	const struct poller_op *op;
+
+	for (int i = 0; i < n; i++)
+		if ((op = op_of(&events[i])))
+			__builtin_prefetch(op, 1);
+	for (int i = 0; i < n; i++)
+		if ((op = op_of(&events[i])))
+			coro_foresee(op->coro);
+	for (int i = 0; i < n; i++)
+		if ((op = op_of(&events[i]))) {
+			self_foresee(op->coro);
+			__builtin_prefetch(find(op->fd), 1);
+		}
+}
+
 int poller_poll(cogo_time deadline, const uint64_t *sigmask,
 		struct coro_list *ready)
 {
@@ -355,10 +382,11 @@ int poller_poll(cogo_time deadline, const uint64_t *sigmask,
 						       memory_order_seq_cst);
 	int n = ops()->poll(deadline, sigmask, events, BATCH);
 
+	if (n > 1 && poller_does_ops())
+		foresee(events, n);
 	for (int i = 0; i < n; i++)
 		if (events[i].events == POLLER_DONE)
-			finish((struct poller_op *)(uintptr_t)events[i].data,
-			       events[i].result, ready);
+			finish(op_of(&events[i]), events[i].result, ready);
 		else
 			dispatch(&events[i], epoch, ready);
 	return n;
