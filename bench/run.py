@@ -315,7 +315,9 @@ class Echo:
             if self.quick and n not in (100, 1000):
                 continue
             rows.append(self.row('echo', native, n, [
-                Goal('cogo', 1.05, 'raw epoll'), Goal('cogo', 0.75, 'go')]
+                Goal('cogo', 1.05, 'raw epoll'), Goal('cogo', 0.75, 'go'),
+                Goal('cogo, io_uring', 1.05, 'raw io_uring'),
+                Goal('cogo, io_uring', 1, 'raw epoll')]
                 if 100 <= n <= 5000 else ()))
         bounds = {1000: 0.55, 5000: 0.45}
         for n in (100, 1000) if self.quick else (10, 100, 1000, 5000):
