@@ -89,6 +89,14 @@ struct sanitize {
  * keep them elsewhere, to find their use after the return. */
 #define SANITIZE_IN_PLACE SANITIZE_ENDS
 
+/* For functions that glance at what is another's, to have it at hand soon, and
+ * believe nothing of what they see. */
+#if SANITIZE_THREAD
+#define SANITIZE_GLANCES __attribute__((no_sanitize("thread")))
+#else
+#define SANITIZE_GLANCES
+#endif
+
 /* Frames between here and there, further up on this stack, are left by a jump:
  * what they had marked as none of theirs is anybody's. */
 static inline void sanitize_jump(const void *there UNUSED)

@@ -27,6 +27,7 @@
 #include "base/aside.h"
 #include "base/fatal.h"
 #include "base/lock.h"
+#include "base/sanitize.h"
 #include "base/sys.h"
 #include "coro/self.h"
 #include "coro/wait.h"
@@ -48,6 +49,7 @@ struct pollable {
 	_Atomic uint32_t edges[POLLER_DIRS];
 	_Atomic uint32_t dry[POLLER_DIRS];	/* edges at a try in vain, + 1 */
 	struct list waiters;
+	struct coro *last;	/* who came last, gone or not: for foresee */
 	uint32_t users;		/* of a private duplicate */
 	bool armed;
 	_Atomic bool lasting;	/* seen what one edge tells and then stays */
@@ -274,6 +276,7 @@ int poller_add(struct poller_waiter *w, uint32_t sample_in, uint32_t sample_out)
 	}
 	w->epoch = atomic_load_explicit(&polls_begun, memory_order_seq_cst);
 	list_add_tail(&p->waiters, &w->link);
+	p->last = w->coro;
 out:
 	unlock(&p->lock);
 	return r;
@@ -353,24 +356,41 @@ static struct poller_op *op_of(const struct poller_event *e)
 	return e->events == POLLER_DONE ? (void *)(uintptr_t)e->data : NULL;
 }
 
-/* Where many wait, each is cold when its turn comes: its stack, its object and its
- * storage are three pages, for which the processor walks its tables one after the
- * other, for an exchange waits for all that is before it. Asked for together, they
- * come together. */
-static void foresee(const struct poller_event *events, int n)
+static struct pollable *pollable_of(const struct poller_event *e)
+{
+	return find((int)(uint32_t)e->data);
+}
+
+/* Where many wait, what each event needs is cold, and one thing is found through the
+ * other, with locked instructions in between that nothing overtakes. Asked for all
+ * together beforehand they come side by side. What is gone by now, or another's, is
+ * asked for in vain and no more: coroutines stay coroutines, and of the memory of a
+ * waiter only the address is used. */
+static SANITIZE_GLANCES void foresee(const struct poller_event *events, int n)
 {
 	const struct poller_op *op;
+	const struct pollable *p;
 
 	for (int i = 0; i < n; i++)
 		if ((op = op_of(&events[i])))
 			__builtin_prefetch(op, 1);
-	for (int i = 0; i < n; i++)
-		if ((op = op_of(&events[i])))
+		else
+			__builtin_prefetch(pollable_of(&events[i]), 1);
+	for (int i = 0; i < n; i++) {
+		if ((op = op_of(&events[i]))) {
 			coro_foresee(op->coro);
+		} else if ((p = pollable_of(&events[i]))) {
+			__builtin_prefetch(p->waiters.next, 1);
+			__builtin_prefetch(p->last, 1);
+		}
+	}
+	/* Whose operation is done goes on without another look at anything; its
+	 * stack, its object and its storage are three pages, for which the
+	 * processor walks its tables. */
 	for (int i = 0; i < n; i++)
 		if ((op = op_of(&events[i]))) {
 			self_foresee(op->coro);
-			__builtin_prefetch(find(op->fd), 1);
+			poller_foresee(op->fd);
 		}
 }
 
@@ -382,7 +402,7 @@ int poller_poll(cogo_time deadline, const uint64_t *sigmask,
 						       memory_order_seq_cst);
 	int n = ops()->poll(deadline, sigmask, events, BATCH);
 
-	if (n > 1 && poller_does_ops())
+	if (n > 1)
 		foresee(events, n);
 	for (int i = 0; i < n; i++)
 		if (events[i].events == POLLER_DONE)
