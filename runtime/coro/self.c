@@ -43,7 +43,7 @@ OPAQUE void self_set_in(uintptr_t tp, struct coro *c)
 }
 
 /* From the switch to who called libc. */
-#define FRAMES 768
+#define FRAMES 1024
 
 void self_foresee(const struct coro *c)
 {
@@ -51,9 +51,11 @@ void self_foresee(const struct coro *c)
 
 	for (size_t i = 0; i < FRAMES; i += 64)
 		__builtin_prefetch(sp + i, 1);
-	if (c->tp)
-		__builtin_prefetch((const void *)(c->tp + (uintptr_t)&current -
-						  arch_tp_get()));
+	if (!c->tp)
+		return;
+	__builtin_prefetch((const void *)c->tp);
+	__builtin_prefetch((const void *)(c->tp + (uintptr_t)&current -
+					  arch_tp_get()));
 }
 
 static void (*tell)(struct coro *);

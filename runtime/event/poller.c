@@ -214,6 +214,11 @@ uint32_t poller_sample(int fd, int dir, bool *ret_dry)
 	return edges;
 }
 
+void poller_foresee(int fd)
+{
+	__builtin_prefetch(find(fd), 1);
+}
+
 void poller_set_dry(int fd, int dir, uint32_t sample)
 {
 	struct pollable *p = find(fd);

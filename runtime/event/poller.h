@@ -102,6 +102,9 @@ struct poller_waiter {
  * next would be too. */
 uint32_t poller_sample(int fd, int dir, bool *ret_dry);
 
+/* Gets what is known of it into the cache, for who asks soon. */
+void poller_foresee(int fd);
+
 /* A try was in vain at that sample. */
 void poller_set_dry(int fd, int dir, uint32_t sample);
 

@@ -41,6 +41,19 @@ struct coro *runq_steal(struct runq *to, struct runq *from, bool take_next);
 /* The one who has waited longest, and the next slot's last of all; or NULL. */
 struct coro *runq_take(struct runq *q);
 
+/* Who will be taken k turns from now, if nobody comes in between; or NULL. A guess. */
+static inline struct coro *runq_ahead(const struct runq *q, uint32_t k)
+{
+	/* relaxed: whoever it was stays a coroutine. */
+	uint32_t at = k + atomic_load_explicit(&q->head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
+
+	if ((int32_t)(tail - at) <= 0)
+		return NULL;
+	return atomic_load_explicit(&q->ring[at % RUNQ_SIZE],
+				    memory_order_relaxed);
+}
+
 /* How many wait, and of them on the ring; from outside a guess. */
 uint32_t runq_length(const struct runq *q);
 uint32_t runq_waiting(const struct runq *q);

@@ -29,6 +29,21 @@ Test(runq, the_ring_is_first_in_first_out)
 	check(runq_pop(&q) == NULL);
 }
 
+Test(runq, who_is_ahead_is_taken_after_so_many_turns)
+{
+	check(runq_ahead(&q, 0) == NULL);
+	/* Some, so that the ring has turned. */
+	for (int turn = 0; turn < 5; turn++) {
+		push_all(0, 200);
+		for (int i = 0; i < 200; i++) {
+			check_eq(number(runq_ahead(&q, 0)), i);
+			check_eq(number(runq_ahead(&q, 2)), i < 198 ? i + 2 : -1);
+			check_eq(number(runq_pop(&q)), i);
+		}
+	}
+	check(runq_ahead(&q, 0) == NULL);
+}
+
 Test(runq, who_was_readied_last_runs_first)
 {
 	push_all(0, 3);
