@@ -188,6 +188,12 @@ give_back() {
 	fi
 }
 
+# build_for_use DIRECTORY: as the README says that it is built to be used. Of the
+# build type that is tested, and of -O3 there is more code and no less to do.
+build_for_use() {
+	build "$1" --buildtype=debugoptimized -Db_lto=true
+}
+
 # build DIRECTORY MESON-OPTION...: sets it up, or brings it up to date.
 build() {
 	directory=$1
