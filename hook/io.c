@@ -42,13 +42,14 @@ static COLD bool looks_again(int fd)
 	       (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
 }
 
-/* As a whole, if that can be had; as op_do. What was not tried here the kernel tries
- * first, when it is submitted with what others have asked for: there is room by then,
- * and where many are served, often the next request too. */
-static int wait_for_all(struct coro *me, const struct fd_wait *w,
-			const struct io_op *op, const void *arg, bool hoped,
-			cogo_time deadline, long *ret_result)
+/* What was not tried here the kernel tries first, when it is submitted with what others
+ * have asked for: there is room by then, and where many are served, often the next
+ * request too. */
+int io_wait_for_all(struct coro *me, const struct fd_wait *w, const struct io_op *op,
+		    const void *arg, bool hoped, cogo_time deadline,
+		    long *ret_result)
 {
+	int r;
 	struct poller_job job = {
 		.fd = w->fd, .dir = op->dir,
 		.in_vain = !hoped,
@@ -57,7 +58,9 @@ static int wait_for_all(struct coro *me, const struct fd_wait *w,
 	if (!op->whole || !poller_does_ops() || !op->whole(w->fd, arg, &job))
 		return -EAGAIN;
 	me->fd = w->asked;
-	return op_do(me, &job, deadline, op->why, ret_result);
+	r = op_do(me, &job, deadline, op->why, ret_result);
+	/* The signal that goes with it only the call itself brings. */
+	return r == 0 && *ret_result == -EPIPE ? -EAGAIN : r;
 }
 
 bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
@@ -73,10 +76,7 @@ bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	if (*deadline == 0)
 		*deadline = op->timeouts ? io_deadline(w->fd, op->dir)
 					 : COGO_FOREVER;
-	r = wait_for_all(me, w, op, arg, hoped, *deadline, ret_result);
-	/* The signal that goes with it only the call itself brings. */
-	if (r == 0 && *ret_result == -EPIPE)
-		r = -EAGAIN;
+	r = io_wait_for_all(me, w, op, arg, hoped, *deadline, ret_result);
 	if (r == 0)
 		return true;
 	/* What was not tried is, before it waits for an edge or is broken off: as

@@ -80,6 +80,11 @@ NOINLINE bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op
 		      const void *arg, bool hoped, cogo_time *deadline,
 		      long *ret_result);
 
+/* As a whole, if that can be had: as op_do. hoped: there was no try. */
+int io_wait_for_all(struct coro *me, const struct fd_wait *w, const struct io_op *op,
+		    const void *arg, bool hoped, cogo_time deadline,
+		    long *ret_result);
+
 /* Whether it is better not to try. What has an operation for accepting is a try that
  * costs a hand-off. */
 static inline bool io_hopes(int fd, const struct io_op *op)

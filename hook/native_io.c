@@ -110,24 +110,32 @@ static long run(int fd, const struct io_op *op, const void *arg,
 {
 	struct fd_wait w = FD_WAIT(fd, op->dir);
 	struct coro *me;
-	bool late = false;
+	bool late = false, hope = io_hopes(fd, op) && gate_coro();
 	long r;
 	int e;
 
 	me = cancel_in(&e);
 	r = e;
-	while (r == 0) {
+	for (; r == 0; hope = false) {
 		/* What is known to be in vain is good enough to wait for news,
 		 * not to tell the program. */
-		r = fd_sample(&w) && !late && deadline ? -EAGAIN :
-							 op->try(w.fd, arg);
+		r = (fd_sample(&w) || hope) && !late && deadline ?
+			    -EAGAIN : op->try(w.fd, arg);
 		r = likely(r >= 0) ? r : settle(me, w.fd, op, arg, r);
 		if (r != -EAGAIN)
 			break;
 		r = -ETIMEDOUT;
 		if (late || deadline == 0)
 			break;
-		e = wait_once(me, &w, deadline, op->why);
+		e = gate_coro() ? io_wait_for_all(me, &w, op, arg, hope, deadline,
+						  &r) : -EAGAIN;
+		if (e == 0)
+			break;
+		/* What was not tried is now, whatever it was broken off by. */
+		if (hope)
+			e = 0;
+		else if (e == -EAGAIN)
+			e = wait_once(me, &w, deadline, op->why);
 		late = e == -ETIMEDOUT;
 		if (e == 0 || late)
 			r = 0;
@@ -189,11 +197,22 @@ static struct io_call block_write(int fd, const void *arg)
 	return (struct io_call){ SYS_write, { fd, (long)iov->iov_base, (long)n } };
 }
 
+/* With O_NONBLOCK, which does not count here, the kernel would not wait. */
+static bool whole_read(int fd, const void *arg, struct poller_job *ret)
+{
+	return !fdtab_nonblocking(fd) && io_read_op.whole(fd, arg, ret);
+}
+
+static bool whole_write(int fd, const void *arg, struct poller_job *ret)
+{
+	return !fdtab_nonblocking(fd) && io_write_op.whole(fd, arg, ret);
+}
+
 static const struct io_op read_op = {
-	try_read, block_read, POLLER_IN, WHY_READ, false, false, false, NULL,
+	try_read, block_read, POLLER_IN, WHY_READ, false, false, false, whole_read,
 };
 static const struct io_op write_op = {
-	try_write, block_write, POLLER_OUT, WHY_WRITE, false, false, false, NULL,
+	try_write, block_write, POLLER_OUT, WHY_WRITE, false, false, false, whole_write,
 };
 
 long cogo_read(int fd, void *buf, size_t n, cogo_time deadline)
@@ -332,8 +351,17 @@ static long try_accept(int fd, const void *arg)
 	return r == -GATE_CANCELED ? -ECANCELED : r;
 }
 
+static bool whole_accept(int fd, const void *arg, struct poller_job *ret)
+{
+	return !fdtab_nonblocking(fd) && socket_whole_accept(fd, arg, ret);
+}
+
 static const struct io_op accept_op = {
 	try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false, NULL,
+};
+static const struct io_op accept_shared_op = {
+	try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false,
+	whole_accept,
 };
 
 int cogo_accept(int fd, struct sockaddr *addr, unsigned *len, cogo_time deadline)
@@ -345,7 +373,8 @@ int cogo_accept(int fd, struct sockaddr *addr, unsigned *len, cogo_time deadline
 	if (!me)
 		return -ENOMEM;
 	do
-		r = run(fd, &accept_op, &a, deadline);
+		r = run(fd, fdtab_ours(fd) ? &accept_op : &accept_shared_op, &a,
+			deadline);
 	while (r == -EINTR);
 	if (r >= 0)
 		file_made((int)r, false, true);

@@ -553,7 +553,7 @@ long socket_try_accept(int fd, const void *arg)
 	return r;
 }
 
-static bool whole_accept(int fd, const void *arg, struct poller_job *ret)
+bool socket_whole_accept(int fd, const void *arg, struct poller_job *ret)
 {
 	const struct socket_accept *a = arg;
 
@@ -572,7 +572,7 @@ static const struct io_op accept_op = {
 /* Of a listener that others may have, too. */
 static const struct io_op accept_shared_op = {
 	socket_try_accept, socket_block_accept, POLLER_IN, WHY_ACCEPT, true, true, false,
-	whole_accept,
+	socket_whole_accept,
 };
 
 HOOKED int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)

@@ -16,5 +16,6 @@ struct socket_accept {
 /* As io_op's members are. Also -EINTR and -GATE_CANCELED. */
 long socket_try_accept(int fd, const void *arg);
 struct io_call socket_block_accept(int fd, const void *arg);
+bool socket_whole_accept(int fd, const void *arg, struct poller_job *ret);
 
 #endif

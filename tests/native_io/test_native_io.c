@@ -564,6 +564,90 @@ Test(native_io, a_wait_that_is_cancelled_ends_at_once_and_so_does_all_after_it)
 	}
 }
 
+#define THROUGH 30000
+
+static struct {
+	int from, to;
+	long at;		/* read and told of */
+	bool end;
+} stream;
+
+static char byte_at(long at)
+{
+	return (char)(at * 31 + (at >> 8));
+}
+
+static void write_through(void *arg)
+{
+	unsigned chance = 7;
+	char buf[32];
+	long n;
+
+	(void)arg;
+	for (long at = 0; at < THROUGH; at += n) {
+		n = 1 + (long)((chance = chance * 1103515245 + 12345) >> 16) % 32;
+		n = n < THROUGH - at ? n : THROUGH - at;
+		for (long i = 0; i < n; i++)
+			buf[i] = byte_at(at + i);
+		check_eq(cogo_write_all(stream.from, buf, (size_t)n, COGO_FOREVER,
+					NULL), 0);
+		if (chance & 1 << 20)
+			cogo_yield();
+		else
+			cogo_sleep((chance >> 24) * COGO_US);
+	}
+	shutdown(stream.from, SHUT_WR);
+}
+
+/* Goes on where the one before was cancelled. */
+static void read_on(void *arg)
+{
+	char buf[48];
+	long r;
+
+	(void)arg;
+	for (long i = 0;; i++) {
+		r = cogo_read(stream.to, buf, sizeof(buf),
+			      i % 3 ? COGO_FOREVER : cogo_in(50 * COGO_US));
+		if (r == -ECANCELED)
+			return;
+		if (r == -ETIMEDOUT)
+			continue;
+		check(r >= 0);
+		for (long k = 0; k < r; k++)
+			check_eq(buf[k], byte_at(stream.at + k));
+		stream.at += r;
+		if (r == 0)
+			break;
+	}
+	stream.end = true;
+}
+
+Test(native_io, what_is_cancelled_or_late_has_read_nothing_or_says_how_much)
+{
+	struct sockaddr_in a;
+	struct cogo_coro *writer, *c;
+	int l = listener(&a, 1);
+
+	stream.from = socket(AF_INET, SOCK_STREAM, 0);
+	check_eq(cogo_connect(stream.from, (struct sockaddr *)&a, sizeof(a),
+			      COGO_FOREVER), 0);
+	stream.to = cogo_accept(l, NULL, NULL, COGO_FOREVER);
+	check(stream.to >= 0);
+	check_eq(cogo_go(&writer, NULL, write_through, NULL), 0);
+	for (unsigned i = 0; !stream.end; i++) {
+		check_eq(cogo_go(&c, NULL, read_on, NULL), 0);
+		cogo_sleep((i * 37 % 1000) * COGO_US);
+		cogo_cancel(c, 1);	/* unless it has ended */
+		check_eq(cogo_join(c), COGO_RETURNED);
+	}
+	check_eq(stream.at, THROUGH);
+	check_eq(cogo_join(writer), COGO_RETURNED);
+	close(stream.from);
+	close(stream.to);
+	close(l);
+}
+
 static void on_alarm(int sig)
 {
 	(void)sig;
