@@ -264,8 +264,15 @@ static bool whole_readv(int fd, const void *arg, struct poller_job *ret)
 {
 	const struct io_vec *v = arg;
 
-	return v->n == 1 && v->offset == -1 && !v->flags && fdtab_socket(fd) &&
-	       io_whole_recv(fd, v->iov->iov_base, v->iov->iov_len, 0, ret);
+	if (v->offset != -1 || v->flags || !fdtab_socket(fd))
+		return false;
+	if (v->n == 1)
+		return io_whole_recv(fd, v->iov->iov_base, v->iov->iov_len, 0, ret);
+	/* A try has found them sound. */
+	ret->what = POLLER_READV;
+	ret->at = (void *)v->iov;
+	ret->n = (size_t)v->n;
+	return ret->in_vain;
 }
 
 static bool whole_writev(int fd, const void *arg, struct poller_job *ret)

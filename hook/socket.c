@@ -260,8 +260,30 @@ static struct io_call block_recvmsg(int fd, const void *arg)
 	return (struct io_call){ SYS_recvmsg, { fd, (long)a->msg, a->flags } };
 }
 
+/* What else comes with a message, older kernels do not give or take in this way. How
+ * much is asked for only the kernel may look up: it may be nowhere. */
+static bool whole_msg(const struct msg_arg *a, int flags, struct poller_job *ret)
+{
+	if (gate_bad_pointer(a->msg) || a->msg->msg_controllen ||
+	    (a->flags & ~flags))
+		return false;
+	ret->at = a->msg;
+	return true;
+}
+
+static bool whole_recvmsg(int fd, const void *arg, struct poller_job *ret)
+{
+	const struct msg_arg *a = arg;
+
+	ret->what = POLLER_RECVMSG;
+	ret->stream = fdtab_tcp(fd);
+	ret->flags = (unsigned)(a->flags & ~MSG_WAITALL);
+	return whole_msg(a, MSG_WAITALL | MSG_NOSIGNAL, ret);
+}
+
 static const struct io_op recvmsg_op = {
-	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true, true, false, NULL,
+	try_recvmsg, block_recvmsg, POLLER_IN, WHY_READ, true, true, false,
+	whole_recvmsg,
 };
 
 /* Descriptors that came with a message are new numbers, shared with whoever
@@ -387,8 +409,19 @@ static struct io_call block_sendmsg(int fd, const void *arg)
 	return (struct io_call){ SYS_sendmsg, { fd, (long)a->msg, a->flags } };
 }
 
+static bool whole_sendmsg(int fd, const void *arg, struct poller_job *ret)
+{
+	const struct msg_arg *a = arg;
+
+	(void)fd;
+	ret->what = POLLER_SENDMSG;
+	ret->flags = (unsigned)a->flags | MSG_WAITALL;
+	return whole_msg(a, MSG_NOSIGNAL, ret);
+}
+
 static const struct io_op sendmsg_op = {
-	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true, true, false, NULL,
+	try_sendmsg, block_sendmsg, POLLER_OUT, WHY_WRITE, true, true, false,
+	whole_sendmsg,
 };
 
 static long do_sendmsg(struct coro *me, int fd, const struct msghdr *msg,

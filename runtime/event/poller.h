@@ -16,7 +16,11 @@ enum { POLLER_IN, POLLER_OUT, POLLER_DIRS };
 
 /* A whole operation: what the kernel does from beginning to end while its
  * coroutine waits. What `at` and `more` point to is the kernel's until it is done. */
-enum poller_what { POLLER_RECV, POLLER_SEND, POLLER_ACCEPT, POLLER_READ_AT };
+enum poller_what {
+	POLLER_RECV, POLLER_SEND, POLLER_ACCEPT, POLLER_READ_AT,
+	POLLER_RECVMSG, POLLER_SENDMSG,		/* at: a struct msghdr */
+	POLLER_READV,		/* from a socket; at: n pieces */
+};
 struct poller_job {
 	enum poller_what what;
 	int fd, dir;

@@ -245,22 +245,37 @@ static struct io_uring_sqe *make_room(void)
 
 static void write_down(struct io_uring_sqe *e, const struct poller_job *job)
 {
+	static const uint8_t opcodes[] = {
+		[POLLER_RECV] = IORING_OP_RECV,
+		[POLLER_SEND] = IORING_OP_SEND,
+		[POLLER_ACCEPT] = IORING_OP_ACCEPT,
+		[POLLER_READ_AT] = IORING_OP_READ,
+		[POLLER_RECVMSG] = IORING_OP_RECVMSG,
+		[POLLER_SENDMSG] = IORING_OP_SENDMSG,
+		[POLLER_READV] = IORING_OP_READV,
+	};
+
+	e->opcode = opcodes[job->what];
 	e->fd = job->fd;
 	e->addr = (uint64_t)(uintptr_t)job->at;
-	if (job->what == POLLER_ACCEPT) {
-		e->opcode = IORING_OP_ACCEPT;
+	switch (job->what) {
+	case POLLER_ACCEPT:
 		e->addr2 = (uint64_t)(uintptr_t)job->more;
 		e->accept_flags = job->flags;
 		return;
-	}
-	if (job->what == POLLER_READ_AT) {
-		e->opcode = IORING_OP_READ;
-		e->len = (uint32_t)job->n;
+	case POLLER_READ_AT:
 		e->off = (uint64_t)job->offset;
+		/* fall through */
+	case POLLER_READV:
+		e->len = (uint32_t)job->n;
 		return;
+	case POLLER_RECVMSG:
+	case POLLER_SENDMSG:
+		e->len = 1;
+		break;
+	default:
+		e->len = (uint32_t)job->n;
 	}
-	e->opcode = job->what == POLLER_RECV ? IORING_OP_RECV : IORING_OP_SEND;
-	e->len = (uint32_t)job->n;
 	e->msg_flags = job->flags;
 	e->ioprio = job->in_vain ? IORING_RECVSEND_POLL_FIRST : 0;
 }

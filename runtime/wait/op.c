@@ -20,6 +20,7 @@
 #include "coro/wait.h"
 #include "sched/park.h"
 #include <errno.h>
+#include <sys/socket.h>
 
 /* Until it is done, whatever comes. */
 static void wait_on(struct coro *me, struct poller_op *op, uint64_t ticket,
@@ -46,6 +47,19 @@ static int reason(enum wait_outcome how)
 	case WAIT_INTERRUPTED:	return -EINTR;
 	default:		return -ECANCELED;
 	}
+}
+
+/* It has come to something, so what says where is memory. */
+static size_t asked_for(const struct poller_job *job)
+{
+	const struct msghdr *msg = job->at;
+	size_t n = 0;
+
+	if (job->what != POLLER_RECVMSG)
+		return job->n;
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		n += msg->msg_iov[i].iov_len;
+	return n;
 }
 
 int op_do(struct coro *me, const struct poller_job *job, cogo_time deadline,
@@ -82,7 +96,7 @@ int op_do(struct coro *me, const struct poller_job *job, cogo_time deadline,
 		wait_on(me, &op, ticket, why);
 	}
 	poller_op_end(&op, job->stream && op.result > 0 &&
-				   (size_t)op.result < job->n);
+				   (size_t)op.result < asked_for(job));
 	switch (op.result) {
 	case -ECANCELED:
 	case -EINTR:

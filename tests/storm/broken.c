@@ -99,6 +99,19 @@ static void on_signal(int sig)
 
 /* ---- writing ------------------------------------------------------------- */
 
+static ssize_t send_somehow(int fd, unsigned char *buf, size_t n, uint32_t how)
+{
+	struct iovec v[2] = { { buf, n / 2 }, { buf + n / 2, n - n / 2 } };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
+
+	switch (how) {
+	case 0:	return send(fd, buf, n, 0);
+	case 1:	return sendmsg(fd, &m, 0);
+	case 2:	return writev(fd, v, 2);
+	default: return write(fd, buf, n);
+	}
+}
+
 static void *writer(void *arg)
 {
 	struct stream *s = arg;
@@ -113,9 +126,9 @@ static void *writer(void *arg)
 		for (long i = 0; i < n; i++)
 			buf[i] = byte_at(s, at + i);
 		while (done < n) {
-			ssize_t r = draw(&chance, 2) ?
-				send(s->from, buf + done, (size_t)(n - done), 0) :
-				write(s->from, buf + done, (size_t)(n - done));
+			ssize_t r = send_somehow(s->from, buf + done,
+						 (size_t)(n - done),
+						 draw(&chance, 4));
 
 			CHECK(r > 0 || (r < 0 && errno == EINTR));
 			done += r > 0 ? r : 0;
@@ -144,7 +157,9 @@ static void compare(struct stream *s, const unsigned char *buf, long n)
 	s->at = at + n;
 }
 
-static ssize_t read_somehow(int fd, unsigned char *buf, size_t n, uint32_t how)
+/* Of what may be the null device by now, readv would say that it is at its end. */
+static ssize_t read_somehow(const struct stream *s, int fd, unsigned char *buf,
+			    size_t n, uint32_t how)
 {
 	struct iovec v[2] = { { buf, n / 2 }, { buf + n / 2, n - n / 2 } };
 	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
@@ -159,6 +174,8 @@ static ssize_t read_somehow(int fd, unsigned char *buf, size_t n, uint32_t how)
 	case 3:
 		r = recv(fd, buf, n, MSG_PEEK);
 		return r > 0 ? recv(fd, buf, (size_t)r, 0) : r;
+	case 4:
+		return s->closes_it ? recv(fd, buf, n, 0) : readv(fd, v, 2);
 	default: return recv(fd, buf, n, 0);
 	}
 }
@@ -198,7 +215,7 @@ static void *reader(void *arg)
 			set_limit(s->to, limited ? 1 + draw(&chance, 400) : 0);
 		}
 		fd = s->number;
-		r = read_somehow(fd, buf, 1 + draw(&chance, MOST),
+		r = read_somehow(s, fd, buf, 1 + draw(&chance, MOST),
 				 draw(&chance, 10));
 		if (r > 0) {
 			compare(s, buf, r);
