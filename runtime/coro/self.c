@@ -2,22 +2,15 @@
 /* coro/self.c - the one thread-local word.
  *
  * A signal handler reads it whenever it comes, in the middle of a switch too:
- * hence atomic, which costs nothing. */
+ * hence in one piece, which costs nothing. */
 #include "coro/self.h"
 #include "arch/tp.h"
-#include <stdatomic.h>
 
-static __thread _Atomic(struct coro *) current
-	__attribute__((tls_model("initial-exec")));
-
-OPAQUE struct coro *self(void)
-{
-	return atomic_load_explicit(&current, memory_order_relaxed);
-}
+__thread struct coro *self_word __attribute__((used));
 
 OPAQUE void self_set(struct coro *c)
 {
-	atomic_store_explicit(&current, c, memory_order_relaxed);
+	write_once(self_word, c);
 }
 
 OPAQUE void self_leave(struct coro *me)
@@ -36,10 +29,9 @@ OPAQUE void self_arrive(struct coro *me)
 OPAQUE void self_set_in(uintptr_t tp, struct coro *c)
 {
 	/* As far from the thread pointer in every block. */
-	uintptr_t at = (uintptr_t)&current - arch_tp_get();
+	uintptr_t at = (uintptr_t)&self_word - arch_tp_get();
 
-	atomic_store_explicit((_Atomic(struct coro *) *)(tp + at), c,
-			      memory_order_relaxed);
+	write_once(*(struct coro **)(tp + at), c);
 }
 
 /* From the switch to who called libc. */
@@ -54,7 +46,7 @@ void self_foresee(const struct coro *c)
 	if (!c->tp)
 		return;
 	__builtin_prefetch((const void *)c->tp);
-	__builtin_prefetch((const void *)(c->tp + (uintptr_t)&current -
+	__builtin_prefetch((const void *)(c->tp + (uintptr_t)&self_word -
 					  arch_tp_get()));
 }
 

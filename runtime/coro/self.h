@@ -3,17 +3,28 @@
  *
  * One thread-local word. With private TLS it lies in the coroutine's own
  * block and never changes; with shared TLS the switch writes it. It is read
- * through a function that the compiler cannot see into (OPAQUE): after a switch
- * the address of the word may be another one, and compilers keep addresses of
- * thread-local variables across calls. */
+ * by instructions of ours: after a switch the address of the word may be another
+ * one, and compilers keep addresses of thread-local variables across calls. */
 #ifndef COGO_CORO_SELF_H
 #define COGO_CORO_SELF_H
 
+#include "arch/tp.h"
 #include "coro/coro.h"
 
 /* The coroutine or adopted thread that runs here; NULL on a kernel thread
  * that nobody has adopted. Any thread, a signal handler. */
+#ifdef SELF_IS_A_CALL	/* where every order of steps is tried */
 struct coro *self(void);
+#else
+/* Nobody else reads it by its name. */
+extern __thread struct coro *self_word
+	__attribute__((tls_model("initial-exec")));
+
+static inline struct coro *self(void)
+{
+	return ARCH_TLS_LOAD(self_word);
+}
+#endif
 void self_set(struct coro *c);
 /* Where storage is shared: me will run elsewhere, perhaps, and takes with it what
  * of libc's storage is a coroutine's own all the same; it runs here from now

@@ -31,6 +31,19 @@ static inline void arch_tp_set(uintptr_t tp)
 	__asm__ volatile("msr tpidr_el0, %0" : : "r"(tp) : "memory");
 }
 
+/* volatile: as above. */
+#define ARCH_TLS_LOAD(name)						\
+	__extension__({							\
+		__typeof__(name) loaded_;				\
+		uintptr_t at_;						\
+		__asm__ volatile("adrp %1, :gottprel:" #name "\n\t"	\
+				 "ldr %1, [%1, #:gottprel_lo12:" #name "]\n\t" \
+				 "mrs %0, tpidr_el0\n\t"		\
+				 "ldr %0, [%0, %1]"			\
+				 : "=&r"(loaded_), "=&r"(at_));		\
+		loaded_;						\
+	})
+
 static inline void arch_tcb_init(void *tcb, const void *from)
 {
 	/* _dl_allocate_tls has written dtv; the other word stays zero. */

@@ -22,6 +22,15 @@ static inline uintptr_t arch_tp_get(void)
 
 void arch_tp_set(uintptr_t tp);
 
+/* volatile: after a switch it is another one. */
+#define ARCH_TLS_LOAD(name)						\
+	__extension__({							\
+		__typeof__(name) loaded_;				\
+		__asm__ volatile("mov " #name "@gottpoff(%%rip), %0\n\t" \
+				 "mov %%fs:(%0), %0" : "=r"(loaded_));	\
+		loaded_;						\
+	})
+
 static inline void arch_tcb_init(void *tcb, const void *from)
 {
 	uintptr_t *to = tcb;
