@@ -123,6 +123,7 @@ static inline void go_in(struct cogo_gen *g, struct coro *me)
 			lend(g, unwind_lends(me));
 		g->base->outer = me->unwind;
 		me->unwind = g->inner;
+		me->calm = NULL;
 	}
 	swap_exceptions(g);
 }

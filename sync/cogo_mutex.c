@@ -57,18 +57,15 @@ static inline uint32_t id_of(const struct coro *me)
 	return ((uint32_t)me->id & ID) | HELD;
 }
 
-/* In whichever walk: a cleanup may catch another one inside. */
-static inline bool panics(const struct coro *me)
+/* What its owner writes there. */
+static inline uint32_t mark_of(struct coro *me)
 {
-	for (const struct unwind *u = me->unwind; unlikely(u); u = u->outer)
-		if (unlikely(u->why == UNWIND_PANIC))
-			return true;
-	return false;
+	return id_of(me) | (unwind_panics(me) ? PANICKING : 0);
 }
 
 static inline bool is_mine(struct coro *me, struct cogo_mutex *m)
 {
-	return (look(m) & WHO) == id_of(me) && held_has(held_of(me), m);
+	return (look(m) & WHO) == id_of(me) && held_has(me->held, m);
 }
 
 /* Lets go of the word. */
@@ -84,19 +81,19 @@ static COLD int own_marked(struct coro *me, struct cogo_mutex *m, uint32_t was)
 		pass_on(m);
 		return -ENOTRECOVERABLE;
 	}
-	leave(m, POISONED | id_of(me) | (panics(me) ? PANICKING : 0));
+	leave(m, POISONED | mark_of(me));
 	held_add(me, m);
 	return -EOWNERDEAD;
 }
 
 /* The caller has the word: is the mutex its own? */
-static inline int own(struct coro *me, struct cogo_mutex *m)
+static int own(struct coro *me, struct cogo_mutex *m)
 {
 	uint32_t was = look(m);
 
 	if (unlikely(was))
 		return own_marked(me, m, was);
-	leave(m, id_of(me) | (panics(me) ? PANICKING : 0));
+	leave(m, mark_of(me));
 	held_add(me, m);
 	return 0;
 }
@@ -104,17 +101,17 @@ static inline int own(struct coro *me, struct cogo_mutex *m)
 /* What is left for the next one. */
 static inline uint32_t left_by(struct coro *me, uint32_t is)
 {
-	if (unlikely(panics(me)))
+	if (unlikely(unwind_panics(me)))
 		return is & PANICKING ? is & POISONED : POISONED;
 	return likely(!(is & POISONED)) ? 0 : LOST;
 }
 
 /* The other way: 0, or -EPERM. */
-static inline int disown(struct coro *me, struct cogo_mutex *m)
+static int disown(struct coro *me, struct cogo_mutex *m)
 {
 	uint32_t is = look(m);
 
-	if (unlikely((is & WHO) != id_of(me) || !held_remove(held_of(me), m)))
+	if (unlikely((is & WHO) != id_of(me) || !held_remove(me->held, m)))
 		return -EPERM;
 	leave(m, left_by(me, is));
 	return 0;
@@ -131,17 +128,59 @@ static NOINLINE int wait_for(struct coro *me, struct cogo_mutex *m)
 	return 0;
 }
 
-int cogo_mutex_lock(struct cogo_mutex *m)
+static NOINLINE int lock_slowly(struct coro *me, struct cogo_mutex *m)
 {
-	struct coro *me = sure_in();
 	int r = 0;
 
-	if (unlikely(!mutex_try(cogo_mutex_word(m))))
+	if (!mutex_try(cogo_mutex_word(m)))
 		r = wait_for(me, m);
-	if (likely(r == 0))
+	if (r == 0)
 		r = own(me, m);
 	door_leave(me);
 	return r;
+}
+
+/* The caller has the word. */
+static NOINLINE int own_slowly(struct coro *me, struct cogo_mutex *m)
+{
+	int r = own(me, m);
+
+	door_leave(me);
+	return r;
+}
+
+static COLD int lock_adopted(struct cogo_mutex *m)
+{
+	return lock_slowly(sure_in(), m);
+}
+
+/* What most calls come to is here, and does not call anything: who finds something
+ * out of the ordinary leaves the rest to another, in the middle of the door. What
+ * can be looked up before the exchange is, for the processor lets nothing that
+ * follows one begin before it is done. */
+int cogo_mutex_lock(struct cogo_mutex *m)
+{
+	struct coro *me = self();
+	struct cogo_mutex **at;
+	uint32_t doors, id;
+	struct held *h;
+
+	if (unlikely(!me))
+		return lock_adopted(m);
+	doors = door_enter(me);
+	h = me->held;
+	if (unlikely(!held_has_room(h) || !unwind_calm(me)))
+		return lock_slowly(me, m);
+	at = &h->at[h->n];
+	id = id_of(me);
+	if (unlikely(!mutex_try(cogo_mutex_word(m))))
+		return lock_slowly(me, m);
+	if (unlikely(look(m)))
+		return own_slowly(me, m);
+	*at = m;
+	h->n++;
+	leave(m, id);
+	return door_leave_as(me, doors);
 }
 
 static int wait_until(struct coro *me, struct cogo_mutex *m, cogo_time deadline)
@@ -181,15 +220,44 @@ int cogo_mutex_trylock(struct cogo_mutex *m)
 	return r;
 }
 
-int cogo_mutex_unlock(struct cogo_mutex *m)
+static NOINLINE int unlock_slowly(struct coro *me, struct cogo_mutex *m)
 {
-	struct coro *me = sure_in();
 	int r = disown(me, m);
 
-	if (likely(r == 0))
+	if (r == 0)
 		pass_on(m);
 	door_leave(me);
 	return r;
+}
+
+/* Somebody waits. */
+static NOINLINE int pass_on_slowly(struct coro *me, struct cogo_mutex *m)
+{
+	mutex_unlock(cogo_mutex_word(m));
+	door_leave(me);
+	return 0;
+}
+
+static COLD int unlock_adopted(struct cogo_mutex *m)
+{
+	return unlock_slowly(sure_in(), m);
+}
+
+int cogo_mutex_unlock(struct cogo_mutex *m)
+{
+	struct coro *me = self();
+	uint32_t doors;
+
+	if (unlikely(!me))
+		return unlock_adopted(m);
+	doors = door_enter(me);
+	if (unlikely(!unwind_calm(me) || look(m) != id_of(me) ||
+		     !held_pop(me->held, m)))
+		return unlock_slowly(me, m);
+	leave(m, 0);
+	if (unlikely(!mutex_try_unlock(cogo_mutex_word(m))))
+		return pass_on_slowly(me, m);
+	return door_leave_as(me, doors);
 }
 
 int cogo_mutex_consistent(struct cogo_mutex *m)
@@ -227,6 +295,7 @@ static void end_holding(void *list)
 	struct coro *me = sure_in();
 	struct held *h = list;
 
+	me->held = NULL;
 	while (h->n) {
 		struct cogo_mutex *m = h->at[--h->n];
 

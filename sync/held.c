@@ -14,8 +14,10 @@ static struct held *begin(struct coro *me)
 	h->n = 0;
 	h->room = HELD_FIRST;
 	h->lost = false;
-	if (local_set(me, &held_key, h) == 0)
+	if (local_set(me, &held_key, h) == 0) {
+		me->held = h;
 		return h;
+	}
 	free(h);
 	return NULL;
 }
@@ -35,10 +37,10 @@ static bool grow(struct held *h)
 	return true;
 }
 
-void held_add_slow(struct coro *me, struct held *h, struct cogo_mutex *m)
+void held_add_slow(struct coro *me, struct cogo_mutex *m)
 {
-	if (!h)
-		h = begin(me);
+	struct held *h = me->held ? me->held : begin(me);
+
 	if (!h)
 		return;
 	if (h->n == h->room && !grow(h))

@@ -20,26 +20,27 @@ struct held {
 	struct cogo_mutex *first[HELD_FIRST];
 };
 
-/* Its destructor is the mutex's. */
+/* Under it the list is noted down once more, for its destructor, which is the
+ * mutex's. */
 extern const struct local_key held_key;
 
-static inline struct held *held_of(struct coro *me)
-{
-	return local_get(me, &held_key);
-}
-
 /* More than there is room for; or the first. */
-COLD void held_add_slow(struct coro *me, struct held *h, struct cogo_mutex *m);
+COLD void held_add_slow(struct coro *me, struct cogo_mutex *m);
+
+static inline bool held_has_room(const struct held *h)
+{
+	return likely(h && h->n < h->room);
+}
 
 /* Without memory it is not noted down. */
 static inline void held_add(struct coro *me, struct cogo_mutex *m)
 {
-	struct held *h = held_of(me);
+	struct held *h = me->held;
 
-	if (likely(h && h->n < h->room))
+	if (held_has_room(h))
 		h->at[h->n++] = m;
 	else
-		held_add_slow(me, h, m);
+		held_add_slow(me, m);
 }
 
 /* Where m is on the list, from 1; 0: nowhere. */
@@ -58,15 +59,24 @@ static inline bool held_has(const struct held *h, const struct cogo_mutex *m)
 	return !h || h->lost || held_find(h, m);
 }
 
+/* False: it is not the last one that was put there. */
+static inline bool held_pop(struct held *h, const struct cogo_mutex *m)
+{
+	uint32_t n = h ? h->n : 0;
+
+	if (unlikely(!n || h->at[n - 1] != m))
+		return false;
+	h->n = n - 1;
+	return true;
+}
+
 /* Takes it off. False as above. */
 static inline bool held_remove(struct held *h, const struct cogo_mutex *m)
 {
 	uint32_t i;
 
-	if (likely(h && h->n && h->at[h->n - 1] == m)) {
-		h->n--;
+	if (held_pop(h, m))
 		return true;
-	}
 	i = h ? held_find(h, m) : 0;
 	if (!i)
 		return !h || h->lost;
@@ -74,6 +84,7 @@ static inline bool held_remove(struct held *h, const struct cogo_mutex *m)
 	return true;
 }
 
+/* At its owner's end. */
 void held_free(struct held *h);
 
 #endif

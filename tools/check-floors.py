@@ -74,7 +74,8 @@ KEPT = {
     '__ctype_toupper_loc': (),
 }
 # Whoever looks at one is OPAQUE (base/compiler.h).
-THREAD_LOCAL = ('runtime/coro/self.c', 'hook/thread/kernel.c')
+THREAD_LOCAL = ('runtime/coro/self.c', 'runtime/coro/self.h',
+                'hook/thread/kernel.c')
 C_HEADERS = {name + '.h' for name in '''
     assert complex ctype errno fenv float inttypes iso646 limits locale math
     setjmp signal stdalign stdarg stdatomic stdbit stdbool stdckdint stddef

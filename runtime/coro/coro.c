@@ -445,6 +445,8 @@ static void reset(struct coro *c)
 	c->tid = 0;
 	c->vtid = 0;
 	c->unwind = NULL;
+	c->calm = NULL;
+	c->held = NULL;
 	c->rescue = NULL;
 	c->local = NULL;
 	c->specific = NULL;

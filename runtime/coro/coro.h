@@ -69,6 +69,7 @@ struct link;
 struct local;
 struct specific;
 struct rescue;
+struct held;
 
 /* What a worker keeps at hand, so that what it makes and ends costs no lock and no
  * line of the cache that others write to: shells of the two kinds it used last,
@@ -151,9 +152,11 @@ struct coro {
 	int vtid;		/* what gettid() says: the same for all its life;
 				 * 0: nobody can ask yet */
 
-	struct timer timer;
 	/* The life. */
+	struct timer timer;
 	struct unwind *unwind;	/* innermost base; NULL: a kernel thread's */
+	const struct unwind *calm;	/* if it is the same: see fault/unwind.h */
+	struct held *held;	/* the mutexes it has: see sync/held.h */
 	struct rescue *rescue;	/* see fault/contain.c; NULL: none */
 	struct local *local;	/* see coro/local.h */
 	struct specific *specific;	/* the hook's, where storage is shared */

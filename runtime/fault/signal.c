@@ -1024,6 +1024,12 @@ void door_deliver(struct coro *me)
 		cancel_now(me, me->sigmask);
 }
 
+int door_deliver_last(struct coro *me)
+{
+	door_deliver(me);
+	return 0;
+}
+
 /* Ends c's wait, if it is in one, and queues it. Locks of the scheduler: not
  * in a signal handler, but for the caller's own wait. */
 void signal_kick(struct coro *c)

@@ -322,6 +322,7 @@ static struct unwind *begin_walk(struct coro *me, enum unwind_why why)
 	u->walks++;
 	if (u->why != UNWIND_PANIC)
 		u->why = why;
+	me->calm = NULL;
 	return u;
 }
 

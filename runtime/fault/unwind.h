@@ -85,6 +85,28 @@ static inline void unwind_end(struct coro *me, struct unwind *u)
 	me->unwind = u->outer;
 }
 
+/* Whether a panic is on its way, on whichever walk: a cleanup may catch another one
+ * inside. None is while calm is the innermost base; a base becomes that when all
+ * outside have been asked, and no longer is when a walk begins, or when others come
+ * between: those of a generator. */
+static inline bool unwind_calm(const struct coro *me)
+{
+	return likely(me->unwind == me->calm);
+}
+
+static inline bool unwind_panics(struct coro *me)
+{
+	const struct unwind *u = me->unwind;
+
+	if (unwind_calm(me))
+		return false;
+	while (u && u->why != UNWIND_PANIC)
+		u = u->outer;
+	if (!u)
+		me->calm = me->unwind;
+	return u != NULL;
+}
+
 /* Where a walk ends that nobody catches for good on its way; of me that has a
  * base. One that passes even so is a generator's, on a kernel thread that has
  * none. */
