@@ -34,9 +34,9 @@
 #endif
 #define RESCUE_LOOKS	16
 #define MIGRATE_LOOKS	64
-/* About how long a coroutine stays in its worker's next slot before thieves
- * may have it: its partner will most likely run it at once. */
-#define NEXT_PAUSE	150	/* turns of arch_relax */
+/* How long a watcher sleeps at a time, first, and when all goes on by itself. */
+#define NAP_FIRST	(20 * COGO_US)
+#define NAP_MOST	(200 * COGO_US)
 
 static void finish_park(struct worker *w, struct coro *c)
 {
@@ -195,19 +195,31 @@ bool loop_take_slot(void)
 	return false;
 }
 
-bool loop_work_waits(void)
+/* Whether work waits on a queue; *ret_slot: or else in a next slot. */
+static bool work_waits(bool *ret_slot)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
 
+	*ret_slot = false;
 	if (atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
 		return true;
 	for (uint32_t i = 0; i < n; i++) {
 		struct worker *w = atomic_load_explicit(&sched.workers[i],
 							memory_order_acquire);
-		if (w && runq_length(&w->runq))
+		if (!w)
+			continue;
+		if (runq_waiting(&w->runq))
 			return true;
+		*ret_slot |= runq_next(&w->runq);
 	}
 	return false;
+}
+
+bool loop_work_waits(void)
+{
+	bool slot;
+
+	return work_waits(&slot) || slot;
 }
 
 void loop_give_slot(void)
@@ -271,14 +283,19 @@ static struct coro *take_global(struct worker *w)
 	return first;
 }
 
+/* Whether what is in the next slot of from has been there since the last look, a nap
+ * ago: only a watcher can tell. */
+static bool lingers(struct worker *w, struct worker *from)
+{
+	return w->nap && read_once(from->picks) == read_once(from->watched);
+}
+
 static struct coro *steal(struct worker *w)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
 	uint32_t start = w->picks + w->index;
 
 	for (int round = 0; round < STEAL_ROUNDS; round++) {
-		bool last = round == STEAL_ROUNDS - 1;
-
 		for (uint32_t i = 0; i < n; i++) {
 			struct worker *from = atomic_load_explicit(
 				&sched.workers[(start + i) % n],
@@ -287,10 +304,7 @@ static struct coro *steal(struct worker *w)
 
 			if (!from || from == w || !runq_length(&from->runq))
 				continue;
-			if (last)
-				for (int k = 0; k < NEXT_PAUSE; k++)
-					arch_relax();
-			c = runq_steal(&w->runq, &from->runq, last);
+			c = runq_steal(&w->runq, &from->runq, lingers(w, from));
 			if (c) {
 				worker_count(&w->steals);
 				return c;
@@ -354,6 +368,15 @@ static void stop_spinning(struct worker *w)
 	atomic_fetch_sub_explicit(&sched.spinning, 1, memory_order_acq_rel);
 }
 
+/* Who sees to what others left to us is the caller's to find. */
+static void stop_watching(struct worker *w)
+{
+	if (!w->nap)
+		return;
+	w->nap = 0;
+	atomic_store_explicit(&sched.watcher, NULL, memory_order_relaxed);
+}
+
 /* No slot: sleeps among the spares until there is one. */
 static void be_spare(struct worker *w)
 {
@@ -367,6 +390,7 @@ static void be_spare(struct worker *w)
 	}
 	/* Not while we count as the one who searches: nobody else would. */
 	stop_spinning(w);
+	stop_watching(w);
 	while ((c = runq_pop(&w->runq)))
 		ready_global(c);
 	wake_worker();
@@ -411,17 +435,87 @@ static void leave_idle(struct worker *w)
 	unlock(&sched.lock);
 }
 
+/* ---- watching ----
+ *
+ * Two coroutines that hand something to and fro are ready by turns, in the next
+ * slot of one worker, and are at their fastest there. Another worker that is woken
+ * for the one that waits would find it gone, again and again, and with each look
+ * take a line of the cache from the two; if it got hold of one, the pair would go
+ * on over two processors, at several times the cost. But he who has made another
+ * ready may as well compute for long. So one worker that has nothing to do watches:
+ * it naps, and takes what is in the next slot of a worker that has picked nobody
+ * since. Who fills its next slot wakes nobody as long as there is a watcher, and
+ * all else that becomes ready wakes somebody, the watcher too.
+ *
+ *	waker: fill the next slot; fence; read watcher
+ *	watcher: give up watching; fence; read all next slots; sleep
+ *
+ * Whichever fence comes second sees the other's write, as in ready.c. A watcher
+ * that has found work gives up too, and then sees to what is left as one does who
+ * has searched. */
+
+/* Whether any other has picked somebody since the last look; and this is a look. */
+static bool others_pick(struct worker *me)
+{
+	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
+	bool any = false;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct worker *w = atomic_load_explicit(&sched.workers[i],
+							memory_order_acquire);
+		uint32_t picks;
+
+		if (!w || w == me)
+			continue;
+		picks = read_once(w->picks);
+		any |= picks != read_once(w->watched);
+		write_once(w->watched, picks);
+	}
+	return any;
+}
+
+/* Listed as idle, with no work on any queue; slot: but in a next slot. Until when it
+ * may sleep. */
+static cogo_time watch(struct worker *w, bool slot)
+{
+	struct worker *nobody = NULL;
+
+	if (w->nap && !others_pick(w) && !slot) {
+		stop_watching(w);
+		/* seq_cst: pairs with the fence in ready.c's try_wake. What is
+		 * on a queue by now somebody wakes us for. */
+		atomic_thread_fence(memory_order_seq_cst);
+		work_waits(&slot);
+	}
+	if (w->nap) {
+		if (w->nap < NAP_MOST)
+			w->nap *= 2;
+	} else {
+		if (!slot || !atomic_compare_exchange_strong_explicit(
+				     &sched.watcher, &nobody, w,
+				     memory_order_relaxed, memory_order_relaxed))
+			return COGO_FOREVER;
+		others_pick(w);
+		w->nap = NAP_FIRST;
+	}
+	return sys_now() + w->nap;
+}
+
 /* Waits for events as the one who does. */
-static void be_poller(struct worker *w)
+static void be_poller(struct worker *w, cogo_time nap_ends)
 {
 	struct coro_list due = { 0 };
 	cogo_time until = timer_first();
 
+	if (until > nap_ends)
+		until = nap_ends;
 	atomic_store_explicit(&sched.poller_deadline, until, memory_order_relaxed);
 	/* seq_cst: pairs with the fence in park.c. Either the one who arms a
 	 * timer sees our deadline and interrupts us, or we see its timer. */
 	atomic_thread_fence(memory_order_seq_cst);
 	until = timer_first();
+	if (until > nap_ends)
+		until = nap_ends;
 	if (atomic_load_explicit(&w->idle, memory_order_acquire))
 		poller_poll(until, NULL, &due);
 	atomic_store_explicit(&sched.poller, NULL, memory_order_release);
@@ -436,6 +530,8 @@ static void be_poller(struct worker *w)
 static void go_idle(struct worker *w)
 {
 	struct worker *nobody = NULL;
+	cogo_time until;
+	bool slot;
 
 	stop_spinning(w);
 	atomic_store_explicit(&w->away, true, memory_order_relaxed);
@@ -448,18 +544,19 @@ static void go_idle(struct worker *w)
 	unlock(&sched.lock);
 	/* Fences: pairs with the fence in ready.c's wake_worker (L3). */
 	close_mask_asleep(w);
-	if (loop_work_waits()) {
+	if (work_waits(&slot)) {
 		leave_idle(w);
 		return;
 	}
+	until = watch(w, slot);
 	if (poller_started() &&
 	    atomic_compare_exchange_strong_explicit(&sched.poller, &nobody, w,
 						    memory_order_acq_rel,
 						    memory_order_relaxed)) {
-		be_poller(w);
+		be_poller(w, until);
 		return;
 	}
-	worker_doze(w, COGO_FOREVER);
+	worker_doze(w, until);
 	leave_idle(w);
 	monitor_activity();
 }
@@ -491,8 +588,9 @@ static struct coro *find_work(struct worker *w)
 		go_idle(w);
 	}
 	write_once(w->picks, w->picks + 1);
-	if (w->spinning) {
+	if (unlikely(w->spinning || w->nap)) {
 		stop_spinning(w);
+		stop_watching(w);
 		/* seq_cst: as in loop_give_slot, of who seems to search. */
 		atomic_thread_fence(memory_order_seq_cst);
 		if (loop_work_waits())

@@ -78,15 +78,17 @@ static bool start_spare(void)
 	return true;
 }
 
-/* Gets one more worker to search, unless one does. False when that is to be
- * tried again. */
-static bool try_wake(void)
+/* Gets one more worker to search, unless one does, or slot: it is for a next slot
+ * alone, and one watches those. False when that is to be tried again. */
+static bool try_wake(bool slot)
 {
 	uint32_t none = 0;
 	struct worker *w;
 
 	if (atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0 &&
 	    atomic_load_explicit(&sched.slots, memory_order_relaxed) <= 0)
+		return true;
+	if (slot && atomic_load_explicit(&sched.watcher, memory_order_relaxed))
 		return true;
 	if (atomic_load_explicit(&sched.spinning, memory_order_relaxed) ||
 	    !atomic_compare_exchange_strong_explicit(
@@ -118,9 +120,9 @@ static bool try_wake(void)
 }
 
 /* After a fence. */
-static void wake_one(void)
+static void wake_one(bool slot)
 {
-	while (!try_wake())
+	while (!try_wake(slot))
 		atomic_thread_fence(memory_order_seq_cst);
 }
 
@@ -128,7 +130,7 @@ void wake_worker(void)
 {
 	/* seq_cst: pairs with the fence in loop.c's go_idle. */
 	atomic_thread_fence(memory_order_seq_cst);
-	wake_one();
+	wake_one(false);
 }
 
 static void push_global(struct coro_list *l)
@@ -222,9 +224,10 @@ void ready(struct coro *c)
 	if (w && likely(!sched.migrate)) {
 		c = runq_put_next(&w->runq, c);
 		if (likely(!c)) {
-			/* As in wake_worker; the exchange was the push. */
+			/* As in wake_worker, and with the fence in loop.c's watch;
+			 * the exchange was the push. */
 			arch_fence_after_rmw();
-			wake_one();
+			wake_one(true);
 			return;
 		}
 	}

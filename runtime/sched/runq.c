@@ -119,8 +119,12 @@ uint32_t runq_waiting(const struct runq *q)
 	return tail - head;
 }
 
+bool runq_next(const struct runq *q)
+{
+	return atomic_load_explicit(&q->next, memory_order_acquire) != NULL;
+}
+
 uint32_t runq_length(const struct runq *q)
 {
-	return runq_waiting(q) +
-	       (atomic_load_explicit(&q->next, memory_order_acquire) != NULL);
+	return runq_waiting(q) + runq_next(q);
 }

@@ -54,8 +54,10 @@ static inline struct coro *runq_ahead(const struct runq *q, uint32_t k)
 				    memory_order_relaxed);
 }
 
-/* How many wait, and of them on the ring; from outside a guess. */
+/* How many wait, and of them on the ring, and whether one is in the next slot; from
+ * outside a guess. */
 uint32_t runq_length(const struct runq *q);
 uint32_t runq_waiting(const struct runq *q);
+bool runq_next(const struct runq *q);
 
 #endif

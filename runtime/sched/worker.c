@@ -231,6 +231,7 @@ void sched_fork_child(void)
 	atomic_store_explicit(&sched.spinning, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nglobal, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.poller, NULL, memory_order_relaxed);
+	atomic_store_explicit(&sched.watcher, NULL, memory_order_relaxed);
 	sched.idle = sched.spare = NULL;
 	sched.global = (struct coro_list){ 0 };
 }

@@ -49,6 +49,8 @@ struct worker {
 	bool has_children;	/* owner: made while this thread was current */
 	struct worker *next;	/* idle or spare list; under sched.lock */
 	bool spinning;		/* owner; set by a waker before it wakes us */
+	cogo_time nap;		/* owner: as the watcher, how long it sleeps */
+	uint32_t watched;	/* picks, as the watcher last saw them */
 	int tid;
 	/* The monitor's notes. */
 	uint32_t seen_picks;
@@ -71,6 +73,7 @@ struct sched {
 	_Atomic(struct worker *) poller;	/* waits for events now */
 	_Atomic cogo_time poller_deadline;
 	_Atomic cogo_time last_poll;
+	_Atomic(struct worker *) watcher;	/* looks at others' next slots */
 
 	/* For fault/signal.c: what main blocks; what a coroutine may have left
 	 * open that main blocks; and where to say so, a futex. */

@@ -7,15 +7,16 @@
  * waits for; "sleep" and "sooner" are coroutines that set timers, the second,
  * which is woken from outside first, for an earlier time than the first; "naps"
  * sets one after the other. "push" is a coroutine that makes another, then waits
- * for it without giving its worker away, as one that computes would; with "pair"
- * both come at once. "look" is the monitor, which looks at timers and descriptors
- * once. Whatever meets whatever:
+ * for it without giving its worker away, as one that computes would; with "hand"
+ * it wakes a parked one in place of that, which is then in its next slot; with
+ * "pair" both come at once. "look" is the monitor, which looks at timers and
+ * descriptors once. Whatever meets whatever:
  *
  * - every coroutine comes to its end, though nobody looks every 10 ms: none is
  *   left on a queue beside workers that sleep, no timer is slept past, and no
  *   event goes unnoticed;
- * - then all workers are asleep as idle, nobody counts as searching, and one of
- *   them waits for events. */
+ * - then all workers are asleep as idle, nobody counts as searching or watches,
+ *   and one of them waits for events. */
 #include "model.h"
 #include "event/timer.h"
 #include <stdio.h>
@@ -33,6 +34,7 @@ static void end(void)
 	explore_check(sched.spinning == 0);
 	explore_check(sched.slots == 0 && sched.nglobal == 0);
 	explore_check(sched.poller != NULL);
+	explore_check(sched.watcher == NULL);
 	explore_check(timer_first() == COGO_FOREVER);
 }
 
@@ -121,6 +123,13 @@ static void push(struct coro *me)
 	explore_until(&go_on, 1);
 }
 
+static void hand(struct coro *me)
+{
+	(void)me;
+	outside(parked(let_go));
+	explore_until(&go_on, 1);
+}
+
 int main(int argc, char **argv)
 {
 	char name[200] = "idle:";
@@ -162,6 +171,8 @@ int main(int argc, char **argv)
 			explore_actor("outside 5", pair, two);
 		} else if (strcmp(argv[i], "sooner") == 0) {
 			explore_actor("outside 3", outside, parked(sleep_short));
+		} else if (strcmp(argv[i], "hand") == 0) {
+			explore_actor("outside 6", outside, parked(hand));
 		} else if (strcmp(argv[i], "push") == 0) {
 			explore_actor("outside 4", outside, parked(push));
 		} else {
