@@ -57,13 +57,10 @@ void self_use(void (*adopted)(struct coro *c))
 	tell = adopted;
 }
 
-struct coro *self_or_adopt(void)
+struct coro *self_adopt(void)
 {
-	struct coro *c = self();
+	struct coro *c = coro_adopt(CORO_KIND_THREAD);
 
-	if (likely(c != NULL))
-		return c;
-	c = coro_adopt(CORO_KIND_THREAD);
 	if (c && tell)
 		tell(c);
 	return c;

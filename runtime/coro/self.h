@@ -41,7 +41,13 @@ void self_foresee(const struct coro *c);
 
 /* As self, adopting the kernel thread when need be; NULL only without
  * memory. Not in a signal handler. */
-struct coro *self_or_adopt(void);
+COLD struct coro *self_adopt(void);
+static inline struct coro *self_or_adopt(void)
+{
+	struct coro *c = self();
+
+	return likely(c != NULL) ? c : self_adopt();
+}
 
 /* What the floors above lend: whoever adopts a kernel thread asks libc to tell of
  * its end. */

@@ -152,9 +152,9 @@ struct coro *coro_adopt(enum coro_kind kind)
 	return adopt(kind);
 }
 
-struct coro *self_or_adopt(void)
+struct coro *self_adopt(void)
 {
-	return self() ? self() : adopt(CORO_KIND_THREAD);
+	return adopt(CORO_KIND_THREAD);
 }
 
 struct coro *model_thread(void)
