@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 static struct coro c[8];
 
@@ -666,6 +667,45 @@ Test(poller, a_file_is_read_by_many_at_once)
 	}
 	/* Where the file stands has nothing to do with it. */
 	check_eq(lseek(file, 0, SEEK_CUR), sizeof(text));
+}
+
+static void do_all(struct poller_op *op, const struct poller_job *job)
+{
+	op->coro = &c[0];
+	op->ticket = wait_open(&c[0]);
+	check_eq(poller_op_start(op, job), 0);
+	look_until_done(op);
+	poller_op_end(op, false);
+}
+
+Test(poller, a_message_goes_and_comes_in_pieces)
+{
+	struct poller_op op;
+	int fds[2], s[2];
+	char ab[2] = { 'a', 'b' }, cde[3] = { 'c', 'd', 'e' }, got[5] = { 0 };
+	struct iovec from[2] = { { ab, 2 }, { cde, 3 } };
+	struct iovec to[2] = { { got, 1 }, { got + 1, 4 } };
+	struct msghdr out = { .msg_iov = from, .msg_iovlen = 2 };
+	struct msghdr in = { .msg_iov = to, .msg_iovlen = 2 };
+	struct poller_job send = { .what = POLLER_SENDMSG, .dir = POLLER_OUT,
+				   .at = &out };
+	struct poller_job recv = { .what = POLLER_RECVMSG, .dir = POLLER_IN,
+				   .at = &in, .in_vain = true };
+	struct poller_job read = { .what = POLLER_READV, .dir = POLLER_IN,
+				   .at = to, .n = 2, .in_vain = true };
+
+	prepare_ops(fds);
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	send.fd = s[0];
+	recv.fd = read.fd = s[1];
+	for (int i = 0; i < 2; i++) {
+		do_all(&op, &send);
+		check_eq(op.result, 5);
+		memset(got, 0, sizeof(got));
+		do_all(&op, i ? &read : &recv);
+		check_eq(op.result, 5);
+		check(memcmp(got, "abcde", 5) == 0);
+	}
 }
 
 Test(poller, a_canceled_operation_takes_nothing_and_says_so)
