@@ -291,7 +291,7 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 	r = make(attr, me, &i.to);
 	if (r)
 		goto out;
-	n = native_of(i.to);
+	n = native_new(i.to, coro_own_stock(), i.to->name[0]);
 	if (!n) {
 		r = -ENOMEM;
 		goto unmake;
