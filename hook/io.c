@@ -49,13 +49,13 @@ int io_wait_for_all(struct coro *me, const struct fd_wait *w, const struct io_op
 		    const void *arg, bool hoped, cogo_time deadline,
 		    long *ret_result)
 {
-	int r;
 	struct poller_job job = {
 		.fd = w->fd, .dir = op->dir,
 		.in_vain = !hoped,
 	};
+	int r;
 
-	if (!op->whole || !poller_does_ops() || !op->whole(w->fd, arg, &job))
+	if (!op->whole(w->fd, arg, &job))
 		return -EAGAIN;
 	me->fd = w->asked;
 	r = op_do(me, &job, deadline, op->why, ret_result);
@@ -76,7 +76,8 @@ bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
 	if (*deadline == 0)
 		*deadline = op->timeouts ? io_deadline(w->fd, op->dir)
 					 : COGO_FOREVER;
-	r = io_wait_for_all(me, w, op, arg, hoped, *deadline, ret_result);
+	r = io_whole(op) ? io_wait_for_all(me, w, op, arg, hoped, *deadline,
+					   ret_result) : -EAGAIN;
 	if (r == 0)
 		return true;
 	/* What was not tried is, before it waits for an edge or is broken off: as

@@ -80,7 +80,12 @@ NOINLINE bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op
 		      const void *arg, bool hoped, cogo_time *deadline,
 		      long *ret_result);
 
-/* As a whole, if that can be had: as op_do. hoped: there was no try. */
+/* Whether the poller may do it as a whole; and having it do so: as op_do. hoped: there
+ * was no try. */
+static inline bool io_whole(const struct io_op *op)
+{
+	return op->whole && unlikely(poller_does_ops());
+}
 int io_wait_for_all(struct coro *me, const struct fd_wait *w, const struct io_op *op,
 		    const void *arg, bool hoped, cogo_time deadline,
 		    long *ret_result);
@@ -89,7 +94,7 @@ int io_wait_for_all(struct coro *me, const struct fd_wait *w, const struct io_op
  * costs a hand-off. */
 static inline bool io_hopes(int fd, const struct io_op *op)
 {
-	if (!op->whole || likely(!poller_does_ops()))
+	if (!io_whole(op))
 		return false;
 	return op->why == WHY_ACCEPT ||
 	       (poller_hopes(fd, op->dir) &&

@@ -109,8 +109,9 @@ static long run(int fd, const struct io_op *op, const void *arg,
 		cogo_time deadline)
 {
 	struct fd_wait w = FD_WAIT(fd, op->dir);
+	const bool whole = io_whole(op) && gate_coro();
+	bool late = false, hope = whole && io_hopes(fd, op);
 	struct coro *me;
-	bool late = false, hope = io_hopes(fd, op) && gate_coro();
 	long r;
 	int e;
 
@@ -127,8 +128,8 @@ static long run(int fd, const struct io_op *op, const void *arg,
 		r = -ETIMEDOUT;
 		if (late || deadline == 0)
 			break;
-		e = gate_coro() ? io_wait_for_all(me, &w, op, arg, hope, deadline,
-						  &r) : -EAGAIN;
+		e = whole ? io_wait_for_all(me, &w, op, arg, hope, deadline, &r) :
+			    -EAGAIN;
 		if (e == 0)
 			break;
 		/* What was not tried is now, whatever it was broken off by. */
