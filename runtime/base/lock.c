@@ -5,8 +5,9 @@
 #include "base/sys.h"
 
 #ifndef SPINS	/* fewer where every order of steps is tried */
-#define SPINS 100
+#define SPINS 12
 #endif
+#define MOST_PAUSE 256
 
 uint32_t lock_held = 2;
 
@@ -22,8 +23,13 @@ void lock_slow(struct lock *l)
 {
 	uint32_t held = lock_held, word;
 
-	for (int i = 0; i < SPINS; i++) {
-		arch_relax();
+	/* Each look takes the line from the holder, so they come ever more rarely:
+	 * meanwhile it can take the lock many a time while it has it at hand. */
+	for (int i = 0, pause = 1; i < SPINS; i++) {
+		for (int k = 0; k < pause; k++)
+			arch_relax();
+		if (pause < MOST_PAUSE)
+			pause *= 2;
 		word = atomic_load_explicit(&l->word, memory_order_relaxed);
 		if ((word & ~1u) != held && lock_try(l))
 			return;

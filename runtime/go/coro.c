@@ -17,6 +17,7 @@
 #include "sched/block.h"
 #include "sched/park.h"
 #include "sched/ready.h"
+#include "sched/worker.h"
 #include "wait/native.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -206,6 +207,14 @@ static int check(const struct cogo_attr *attr)
 				attr->stack > CONF_MAX_STACK)) ? -EINVAL : 0;
 }
 
+/* Who makes others without end has lost its slot: it lays them out itself, or they
+ * would be made faster than they can begin. */
+static bool goes_on_soon(const struct coro *me)
+{
+	return me->worker && atomic_load_explicit(&me->worker->slot,
+						  memory_order_relaxed);
+}
+
 static int make(const struct cogo_attr *attr, struct coro *me,
 		struct coro **ret)
 {
@@ -214,7 +223,7 @@ static int make(const struct cogo_attr *attr, struct coro *me,
 			      conf.stack ? conf.stack : DEFAULT_STACK,
 		.guard_size = PAGE_SIZE,
 		.shared_tls = attr->flags & COGO_SHARED_TLS,
-		.late = true,
+		.late = goes_on_soon(me),
 		.name = attr->name ? attr->name : me->name,
 	};
 	int r = go_make(&a, attr->flags & COGO_BOUND ? run_bound : run, NULL, ret);
