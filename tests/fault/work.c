@@ -443,6 +443,7 @@ static void *answer_in_turn(void *arg)
 
 static void turns(void)
 {
+	struct timespec span = { 0, 1000000 };
 	pthread_t t;
 
 	GET(socketpair(AF_UNIX, SOCK_STREAM, 0, ends_of), EMFILE, ENFILE, ENOMEM,
@@ -451,6 +452,7 @@ static void turns(void)
 	for (int i = 0; i < TURNS * count; i++) {
 		unsigned char sent = (unsigned char)i, c = sent;
 
+		nanosleep(&span, NULL);
 		RIGHT(GET_AGAIN(send(ends_of[0], &c, 1, 0), EINTR, ENOMEM,
 				ENOBUFS) == 1);
 		RIGHT(GET_AGAIN(recv(ends_of[0], &c, 1, 0), EINTR, ENOMEM,
