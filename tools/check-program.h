@@ -16,7 +16,8 @@ enum {
  * into it, and runs nothing of it: one of the above. Where there is no program to
  * look at, it dies. Its frame is a large one, and no part of main's: the program may
  * be given a stack of 64 KiB, which cogo-run has until then. */
-__attribute__((noinline)) int check_program(const char *path, const char *library_path,
+__attribute__((noinline))
+int check_program(const char *path, const char *library_path,
 		  const struct binary *library);
 
 #endif

@@ -215,6 +215,11 @@ static bool goes_on_soon(const struct coro *me)
 						  memory_order_relaxed);
 }
 
+static const char *name_for(const struct cogo_attr *attr, const struct coro *maker)
+{
+	return attr->name ? attr->name : maker->name;
+}
+
 static int make(const struct cogo_attr *attr, struct coro *me,
 		struct coro **ret)
 {
@@ -224,7 +229,7 @@ static int make(const struct cogo_attr *attr, struct coro *me,
 		.guard_size = PAGE_SIZE,
 		.shared_tls = attr->flags & COGO_SHARED_TLS,
 		.late = goes_on_soon(me),
-		.name = attr->name ? attr->name : me->name,
+		.name = name_for(attr, me),
 	};
 	int r = go_make(&a, attr->flags & COGO_BOUND ? run_bound : run, NULL, ret);
 
@@ -300,7 +305,7 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 	r = make(attr, me, &i.to);
 	if (r)
 		goto out;
-	n = native_new(i.to, coro_own_stock(), i.to->name[0]);
+	n = native_new(i.to, *name_for(attr, me));
 	if (!n) {
 		r = -ENOMEM;
 		goto unmake;

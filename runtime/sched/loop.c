@@ -482,8 +482,8 @@ static cogo_time watch(struct worker *w, bool slot)
 
 	if (w->nap && !others_pick(w) && !slot) {
 		stop_watching(w);
-		/* seq_cst: pairs with the fence in ready.c's try_wake. What is
-		 * on a queue by now somebody wakes us for. */
+		/* seq_cst: pairs with the exchange in ready.c's ready. What is on
+		 * a queue by now somebody wakes us for. */
 		atomic_thread_fence(memory_order_seq_cst);
 		work_waits(&slot);
 	}
@@ -501,21 +501,24 @@ static cogo_time watch(struct worker *w, bool slot)
 	return sys_now() + w->nap;
 }
 
+static cogo_time first_or(cogo_time at_latest)
+{
+	cogo_time first = timer_first();
+
+	return first < at_latest ? first : at_latest;
+}
+
 /* Waits for events as the one who does. */
 static void be_poller(struct worker *w, cogo_time nap_ends)
 {
 	struct coro_list due = { 0 };
-	cogo_time until = timer_first();
+	cogo_time until = first_or(nap_ends);
 
-	if (until > nap_ends)
-		until = nap_ends;
 	atomic_store_explicit(&sched.poller_deadline, until, memory_order_relaxed);
 	/* seq_cst: pairs with the fence in park.c. Either the one who arms a
 	 * timer sees our deadline and interrupts us, or we see its timer. */
 	atomic_thread_fence(memory_order_seq_cst);
-	until = timer_first();
-	if (until > nap_ends)
-		until = nap_ends;
+	until = first_or(nap_ends);
 	if (atomic_load_explicit(&w->idle, memory_order_acquire))
 		poller_poll(until, NULL, &due);
 	atomic_store_explicit(&sched.poller, NULL, memory_order_release);

@@ -6,7 +6,7 @@
  *	RUNNING		still on its stack; a claimer leaves WAKING
  *	PARKED		by the arriver, off the stack; a claimer queues it
  *
- * One that is bound stays on its stack: RUNNING -> PARKED, and the state is
+ * One that is bound stays on its stack: RUNNING -> ASLEEP, and the state is
  * the futex it sleeps on.
  *
  * K1  each claim is followed by one ready(), and each wait that was claimed

@@ -8,8 +8,9 @@
 
 static struct slab natives = SLAB_INIT(struct cogo_coro, free);
 
-struct cogo_coro *native_new(struct coro *me, struct coro_stock *stock, bool named)
+struct cogo_coro *native_new(struct coro *me, bool named)
 {
+	struct coro_stock *stock = coro_own_stock();
 	struct cogo_coro *n;
 
 	n = stock ? slab_stock_get(&natives, &stock->handles) : slab_get(&natives);
@@ -28,7 +29,7 @@ struct cogo_coro *native_of(struct coro *me)
 {
 	struct cogo_coro *n = me->user;
 
-	return likely(n != NULL) ? n : native_new(me, coro_own_stock(), true);
+	return likely(n != NULL) ? n : native_new(me, true);
 }
 
 void native_ref(struct cogo_coro *n)

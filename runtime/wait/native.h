@@ -49,9 +49,9 @@ struct cogo_coro {
 
 /* The caller's own, made now if it has none: NULL without memory. */
 struct cogo_coro *native_of(struct coro *me);
-/* Made now, for one that has none. stock: the caller's own, or NULL; named: me has a
- * name. */
-struct cogo_coro *native_new(struct coro *me, struct coro_stock *stock, bool named);
+/* The same, for one that has none. named: it has a name, which lies in a line of the
+ * cache that is not looked at otherwise. */
+struct cogo_coro *native_new(struct coro *me, bool named);
 
 void native_ref(struct cogo_coro *n);
 /* The last reference frees it. */
