@@ -141,11 +141,13 @@ static bool look_at(struct worker *w)
 		w->seen_cpu = cpu;
 		return true;
 	}
-	if (used < MONITOR_TICK / 2 && !sleeps(w, tid, cpu))
-		return true;
-	/* Nothing waits and somebody polls: let it keep what it has. */
+	/* Nothing waits and somebody polls: let it keep what it has. Asked before
+	 * whether it sleeps, which takes a descriptor of the program's for a
+	 * moment: nearly never where nothing is behind it. */
 	if (!loop_work_waits() &&
 	    atomic_load_explicit(&sched.poller, memory_order_relaxed))
+		return true;
+	if (used < MONITOR_TICK / 2 && !sleeps(w, tid, cpu))
 		return true;
 	/* Before it can be back, which is only without its slot. */
 	atomic_store_explicit(&w->noticed, sys_now() - MONITOR_TICK,
