@@ -13,6 +13,7 @@
  *	arch_tp_to_thread(tp)	the pthread_t that pthread_self() returns there
  *	ARCH_TLS_LOAD(name)	a thread-local pointer of the initial-exec model, its
  *				address taken anew each time
+ *	ARCH_TLS_STORE(name, value)	the same, written
  *	ARCH_TLS_BELOW_TP	whether static TLS lies below the thread pointer
  *	arch_fence_after_rmw()	a fence of all kinds, for one who has made an atomic
  *				read-modify-write since what it puts in order

@@ -11,6 +11,7 @@
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 #define NOINLINE	__attribute__((noinline))
 #define COLD		__attribute__((cold, noinline))
+#define ALWAYS_INLINE	inline __attribute__((always_inline))
 /* What answers differently on another kernel thread: two calls of it, with a switch in
  * between, must stay two, and each look anew. Compilers think that a function ends
  * on the thread that it began on. So what they see into they join, over a switch

@@ -1,30 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* coro/self.c - the one thread-local word.
- *
- * A signal handler reads it whenever it comes, in the middle of a switch too:
- * hence in one piece, which costs nothing. */
+/* coro/self.c - the one thread-local word. */
 #include "coro/self.h"
 #include "arch/tp.h"
 
 __thread struct coro *self_word __attribute__((used));
-
-OPAQUE void self_set(struct coro *c)
-{
-	write_once(self_word, c);
-}
-
-OPAQUE void self_leave(struct coro *me)
-{
-	tls_take(&me->carried);
-}
-
-OPAQUE void self_arrive(struct coro *me)
-{
-	self_set(me);
-	/* A worker's own stack keeps nothing from before. */
-	if (me->kind != CORO_KIND_ROOT)
-		tls_give(&me->carried);
-}
 
 OPAQUE void self_set_in(uintptr_t tp, struct coro *c)
 {

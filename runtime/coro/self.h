@@ -15,6 +15,9 @@
  * that nobody has adopted. Any thread, a signal handler. */
 #ifdef SELF_IS_A_CALL	/* where every order of steps is tried */
 struct coro *self(void);
+void self_set(struct coro *c);
+void self_leave(struct coro *me);
+void self_arrive(struct coro *me);
 #else
 /* Nobody else reads it by its name. */
 extern __thread struct coro *self_word
@@ -24,13 +27,31 @@ static inline struct coro *self(void)
 {
 	return ARCH_TLS_LOAD(self_word);
 }
-#endif
-void self_set(struct coro *c);
+
+/* In one piece: a signal handler reads it whenever it comes, in the middle of a
+ * switch too. */
+static inline void self_set(struct coro *c)
+{
+	ARCH_TLS_STORE(self_word, c);
+}
+
 /* Where storage is shared: me will run elsewhere, perhaps, and takes with it what
  * of libc's storage is a coroutine's own all the same; it runs here from now
  * on. In between another may. */
-void self_leave(struct coro *me);
-void self_arrive(struct coro *me);
+static inline void self_leave(struct coro *me)
+{
+	tls_take(&me->carried);
+}
+
+static inline void self_arrive(struct coro *me)
+{
+	self_set(me);
+	/* A worker's own stack keeps nothing from before. */
+	if (me->kind != CORO_KIND_ROOT)
+		tls_give(&me->carried);
+}
+#endif
+
 /* The same in a block that nobody runs on yet: a signal may come before the first
  * instruction there. */
 void self_set_in(uintptr_t tp, struct coro *c);

@@ -34,6 +34,8 @@
 #endif
 #define RESCUE_LOOKS	16
 #define MIGRATE_LOOKS	64
+/* Between two looks at descriptors while others run: a system call each. */
+#define LOOKS_APART	(20 * COGO_US)
 /* How long a watcher sleeps at a time, first, and when all goes on by itself. */
 #define NAP_FIRST	(20 * COGO_US)
 #define NAP_MOST	(200 * COGO_US)
@@ -67,7 +69,7 @@ static inline bool same_storage(const struct coro *a, const struct coro *b)
 	       (!b->tp || b->kind == CORO_KIND_ROOT);
 }
 
-void loop_arrive(struct coro *me)
+static inline void arrive(struct coro *me)
 {
 	struct worker *w = me->worker;
 	struct coro *c = w->parted;
@@ -76,9 +78,9 @@ void loop_arrive(struct coro *me)
 	sanitize_arrive(&me->sanitize, &c->sanitize, same_storage(c, me),
 			parting == PARTING_EXIT);
 	/* Shared storage: the one word says who runs here now. */
-	if (unlikely(!me->tp || me->kind == CORO_KIND_ROOT))
+	if (!me->tp || unlikely(me->kind == CORO_KIND_ROOT))
 		self_arrive(me);
-	if (parting == PARTING_CALL)
+	if (unlikely(parting == PARTING_CALL))
 		return;
 	w->parting = PARTING_NONE;
 	switch (parting) {
@@ -97,6 +99,11 @@ void loop_arrive(struct coro *me)
 	}
 }
 
+void loop_arrive(struct coro *me)
+{
+	arrive(me);
+}
+
 void loop_mask_closes(uint64_t closed)
 {
 	uint64_t left = closed & atomic_load_explicit(&sched.main_mask,
@@ -111,15 +118,19 @@ void loop_mask_closes(uint64_t closed)
 	sys_futex_wake(&sched.router_word, 1);
 }
 
-/* The kernel's mask is the coroutine's while it runs; most share one. */
-static void set_mask(struct worker *w, uint64_t mask)
+static COLD void change_mask(struct worker *w, uint64_t mask)
 {
-	/* 32 and 33 are libc's and the runtime's: never blocked. */
-	if (likely(mask == w->kernel_mask))
-		return;
 	loop_mask_closes(mask & ~w->kernel_mask);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 	w->kernel_mask = mask;
+}
+
+/* The kernel's mask is the coroutine's while it runs; most share one. */
+static inline void set_mask(struct worker *w, uint64_t mask)
+{
+	/* 32 and 33 are libc's and the runtime's: never blocked. */
+	if (unlikely(mask != w->kernel_mask))
+		change_mask(w, mask);
 }
 
 /* On its own stack: a mask that lets in what main blocks would take from the
@@ -139,8 +150,9 @@ static void close_mask_asleep(struct worker *w)
 	close_mask(w);
 }
 
-void loop_switch(struct worker *w, struct coro *from, struct coro *to,
-		 enum parting parting)
+/* In one piece with who calls it: this is the path that everything takes. */
+static ALWAYS_INLINE void switch_to(struct worker *w, struct coro *from,
+				    struct coro *to, enum parting parting)
 {
 	uintptr_t tp;
 
@@ -165,22 +177,41 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 		close_mask(w);
 	}
 	clock_switch(from, to);
-	if (unlikely(!from->tp))
+	if (!from->tp)
 		self_leave(from);
 	tp = to->tp ? to->tp : w->root->tp;
 	sanitize_leave(&from->sanitize, &to->sanitize, same_storage(from, to),
 		       parting == PARTING_EXIT);
 	arch_switch(&from->sp, to->sp, tp);
-	loop_arrive(from);
+	arrive(from);
 }
 
-struct coro *loop_pick(struct worker *w)
+void loop_switch(struct worker *w, struct coro *from, struct coro *to,
+		 enum parting parting)
 {
-	write_once(w->picks, w->picks + 1);
-	if (unlikely(!atomic_load_explicit(&w->slot, memory_order_relaxed)) ||
-	    loop_look_due(w))
-		return NULL;
-	return runq_pop(&w->runq);
+	switch_to(w, from, to, parting);
+}
+
+void loop_leave(struct coro *me, enum parting parting)
+{
+	struct worker *w = me->worker;
+	struct coro *next = NULL;
+	uint32_t picks = w->picks + 1;
+	bool look = unlikely(!atomic_load_explicit(&w->slot,
+						   memory_order_relaxed)) ||
+		    unlikely(picks - w->looked >= LOOP_LOOK_AROUND);
+
+	write_once(w->picks, picks);
+	if (!look)
+		next = runq_pop(&w->runq);
+	if (unlikely(!next)) {
+		if (parting == PARTING_YIELD && !look &&
+		    !atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
+			return;
+		next = w->root;
+	}
+	worker_count(&w->switches);
+	switch_to(w, me, next, parting);
 }
 
 bool loop_take_slot(void)
@@ -344,16 +375,29 @@ void loop_look_at_descriptors(cogo_time now, struct coro_list *due)
 		poller_interrupt();
 }
 
-/* Timers that are due, and descriptors unless somebody waits for them. */
-static void look_around(void)
+/* Whether anybody is to look at descriptors now: nobody waits for them. While there
+ * is enough to do in any case, not more often than it pays. */
+static bool descriptors_due(const struct worker *w, cogo_time *ret_now)
+{
+	if (atomic_load_explicit(&sched.poller, memory_order_relaxed) ||
+	    !poller_started())
+		return false;
+	*ret_now = sys_now();
+	return !loop_look_due(w) ||
+	       *ret_now - atomic_load_explicit(&sched.last_poll,
+					       memory_order_relaxed) >= LOOKS_APART;
+}
+
+/* Timers that are due, and descriptors. */
+static void look_around(const struct worker *w)
 {
 	struct coro_list due = { 0 };
+	cogo_time now;
 
 	if (timer_first() != COGO_FOREVER)
 		timer_run(sys_now(), &due);
-	if (!atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
-	    poller_started())
-		loop_look_at_descriptors(sys_now(), &due);
+	if (descriptors_due(w, &now))
+		loop_look_at_descriptors(now, &due);
 	else
 		poller_submit();
 	if (due.n)
@@ -573,7 +617,7 @@ static struct coro *find_work(struct worker *w)
 			return NULL;
 		if (!atomic_load_explicit(&w->slot, memory_order_acquire))
 			be_spare(w);
-		look_around();
+		look_around(w);
 		c = NULL;
 		if (loop_look_due(w)) {
 			w->looked = w->picks;

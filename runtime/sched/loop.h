@@ -21,12 +21,12 @@ static inline bool loop_look_due(const struct worker *w)
 	return w->picks - w->looked >= LOOP_LOOK_AROUND;
 }
 
-/* The next coroutine to run without asking anybody, or NULL: then the
- * worker's own stack must look around. The worker's stack or its coroutine's. */
-struct coro *loop_pick(struct worker *w);
-
-/* Leaves `from`, which is to be parted from as `parting` says, for `to`.
- * Returns when somebody switches back to `from`, perhaps on another worker. */
+/* Leaves me, which runs and is to be parted from as `parting` says, for whoever is
+ * next: a coroutine, or the worker's own stack, which looks around. Returns when
+ * somebody switches back to me, perhaps on another worker; and at once where a
+ * yield finds nobody to yield to. */
+void loop_leave(struct coro *me, enum parting parting);
+/* The same, from `from` to `to`. */
 void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 		 enum parting parting);
 

@@ -38,16 +38,6 @@ static void tell_poller(cogo_time deadline)
 		poller_interrupt();
 }
 
-/* Off the stack of me, until it is run again. */
-static void switch_out(struct coro *me, enum parting parting)
-{
-	struct worker *w = me->worker;
-	struct coro *next = loop_pick(w);
-
-	worker_count(&w->switches);
-	loop_switch(w, me, next ? next : w->root, parting);
-}
-
 /* Sleeps on the state until ready() has been. */
 static void sleep_bound(struct coro *me, uint64_t ticket, cogo_time deadline)
 {
@@ -99,7 +89,7 @@ static void sleep_unbound(struct coro *me, uint64_t ticket, cogo_time deadline)
 		atomic_store_explicit(&me->state, CORO_RUNNING,
 				      memory_order_relaxed);
 	else
-		switch_out(me, PARTING_PARK);
+		loop_leave(me, PARTING_PARK);
 	if (timed && wait_result(me) != WAIT_TIMED_OUT)
 		timer_disarm(me);
 }
@@ -150,21 +140,10 @@ enum wait_outcome park_until(struct coro *me, enum why why, cogo_time deadline)
 
 void park_yield(struct coro *me)
 {
-	struct worker *w = me->worker;
-	struct coro *next;
-
-	if (me->bound) {
+	if (unlikely(me->bound))
 		sys_call(SYS_sched_yield);
-		return;
-	}
-	next = loop_pick(w);
-	/* Alone and in no need to look around: nobody to yield to. */
-	if (!next && !loop_look_due(w) &&
-	    atomic_load_explicit(&w->slot, memory_order_relaxed) &&
-	    !atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
-		return;
-	worker_count(&w->switches);
-	loop_switch(w, me, next ? next : w->root, PARTING_YIELD);
+	else
+		loop_leave(me, PARTING_YIELD);
 }
 
 void park_for(struct coro *me, struct coro *c)
@@ -199,7 +178,7 @@ static SANITIZE_GLANCES void foresee(const struct runq *q)
 SANITIZE_ENDS void park_exit(struct coro *me)
 {
 	foresee(&me->worker->runq);
-	switch_out(me, PARTING_EXIT);
+	loop_leave(me, PARTING_EXIT);
 	cogo_throw("coroutine %llu ran after its end",
 		   (unsigned long long)me->id);
 }

@@ -165,20 +165,6 @@ static struct worker *own_worker(void)
 	return me->worker;
 }
 
-static bool push_local(struct worker *w, struct coro *c)
-{
-	return w && likely(!sched.migrate) &&
-	       likely(!atomic_load_explicit(&sched.nglobal,
-					    memory_order_relaxed)) &&
-	       likely(runq_push(&w->runq, c));
-}
-
-void ready_last(struct worker *w, struct coro *c)
-{
-	if (!push_local(w, c))
-		ready_global(c);
-}
-
 /* Moves c out of its wait. True when the caller shall queue it; false when
  * whoever has its stack will, or when it needs no queue. */
 static bool settle(struct coro *c)
@@ -256,7 +242,7 @@ void ready_all(struct coro_list *l)
 		if (!settle(c))
 			continue;
 		/* Nobody overtakes who came before. */
-		if (global.n || !push_local(w, c))
+		if (global.n || !w || !ready_push(w, c))
 			coro_list_push(&global, c);
 		n++;
 	} while ((c = coro_list_pop(l)));

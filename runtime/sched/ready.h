@@ -7,7 +7,7 @@
 #ifndef COGO_SCHED_READY_H
 #define COGO_SCHED_READY_H
 
-#include "coro/coro.h"
+#include "sched/worker.h"
 
 void ready(struct coro *c);
 void ready_all(struct coro_list *l);
@@ -19,11 +19,24 @@ void ready_new(struct coro *c);
  * help. */
 void wake_worker(void);
 
-/* Puts c, which is ready, behind those who wait for w, its own worker, or if they
- * are many for any; only that for NULL. Wakes nobody. */
-void ready_last(struct worker *w, struct coro *c);
-
 /* Puts c on the queue for everybody. Wakes nobody. */
 void ready_global(struct coro *c);
+
+/* Puts c, which is ready, behind those who wait for w, its own worker, if they are
+ * not too many. Wakes nobody. */
+static inline bool ready_push(struct worker *w, struct coro *c)
+{
+	return likely(!sched.migrate) &&
+	       likely(!atomic_load_explicit(&sched.nglobal,
+					    memory_order_relaxed)) &&
+	       likely(runq_push(&w->runq, c));
+}
+
+/* The same, or else on the queue for everybody; only that where w is NULL. */
+static inline void ready_last(struct worker *w, struct coro *c)
+{
+	if (!w || unlikely(!ready_push(w, c)))
+		ready_global(c);
+}
 
 #endif

@@ -11,68 +11,6 @@
  * Q3  counters wrap; only their difference means anything. */
 #include "sched/runq.h"
 
-/* Two partners in the next slot must not starve the ring. */
-#define NEXT_TURNS 16
-
-bool runq_push(struct runq *q, struct coro *c)
-{
-	/* acquire: pairs with the takers' release. */
-	uint32_t head = atomic_load_explicit(&q->head, memory_order_acquire);
-	uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
-
-	if (tail - head >= RUNQ_SIZE)
-		return false;
-	atomic_store_explicit(&q->ring[tail % RUNQ_SIZE], c,
-			      memory_order_relaxed);
-	/* release: takers find the slot written. */
-	atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
-	return true;
-}
-
-struct coro *runq_put_next(struct runq *q, struct coro *c)
-{
-	return atomic_exchange_explicit(&q->next, c, memory_order_acq_rel);
-}
-
-struct coro *runq_take(struct runq *q)
-{
-	uint32_t head = atomic_load_explicit(&q->head, memory_order_acquire);
-	uint32_t tail;
-	struct coro *c;
-
-	for (;;) {
-		/* acquire: pairs with the owner's release. */
-		tail = atomic_load_explicit(&q->tail, memory_order_acquire);
-		if (tail == head)
-			return atomic_exchange_explicit(&q->next, NULL,
-							memory_order_acq_rel);
-		c = atomic_load_explicit(&q->ring[head % RUNQ_SIZE],
-					 memory_order_relaxed);
-		if (atomic_compare_exchange_weak_explicit(
-			    &q->head, &head, head + 1, memory_order_acq_rel,
-			    memory_order_acquire))
-			return c;
-	}
-}
-
-struct coro *runq_pop(struct runq *q)
-{
-	struct coro *c;
-
-	if (q->next_run < NEXT_TURNS) {
-		c = atomic_load_explicit(&q->next, memory_order_relaxed);
-		if (c)
-			c = atomic_exchange_explicit(&q->next, NULL,
-						     memory_order_acq_rel);
-		if (c) {
-			q->next_run++;
-			return c;
-		}
-	}
-	q->next_run = 0;
-	return runq_take(q);
-}
-
 struct coro *runq_steal(struct runq *to, struct runq *from, bool take_next)
 {
 	uint32_t head, tail, n, at;

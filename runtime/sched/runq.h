@@ -16,6 +16,9 @@
 #define RUNQ_SIZE 1024u
 #endif
 
+/* Two partners in the next slot must not starve the ring. */
+#define NEXT_TURNS 16
+
 struct runq {
 	_Atomic uint32_t head;		/* anyone, by compare-and-swap */
 	_Atomic uint32_t tail;		/* owner only */
@@ -25,21 +28,76 @@ struct runq {
 };
 
 /* Puts c at the tail. False when the ring is full. Owner only. */
-bool runq_push(struct runq *q, struct coro *c);
+static inline bool runq_push(struct runq *q, struct coro *c)
+{
+	/* acquire: pairs with the takers' release. */
+	uint32_t head = atomic_load_explicit(&q->head, memory_order_acquire);
+	uint32_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
+
+	if (tail - head >= RUNQ_SIZE)
+		return false;
+	atomic_store_explicit(&q->ring[tail % RUNQ_SIZE], c,
+			      memory_order_relaxed);
+	/* release: takers find the slot written. */
+	atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
+	return true;
+}
 
 /* Puts c into the next slot, and returns who was there, whose place is at the tail
  * now, or NULL. Owner only. */
-struct coro *runq_put_next(struct runq *q, struct coro *c);
-
-/* The coroutine to run now, or NULL. Owner only. */
-struct coro *runq_pop(struct runq *q);
+static inline struct coro *runq_put_next(struct runq *q, struct coro *c)
+{
+	return atomic_exchange_explicit(&q->next, c, memory_order_acq_rel);
+}
 
 /* Takes half of `from` into `to` (the caller's own) and returns one of them.
  * The next slot goes only when the ring is empty and take_next is set. */
 struct coro *runq_steal(struct runq *to, struct runq *from, bool take_next);
 
+/* Who is in the next slot, or NULL. */
+static inline struct coro *runq_take_next(struct runq *q)
+{
+	if (!atomic_load_explicit(&q->next, memory_order_relaxed))
+		return NULL;
+	return atomic_exchange_explicit(&q->next, NULL, memory_order_acq_rel);
+}
+
 /* The one who has waited longest, and the next slot's last of all; or NULL. */
-struct coro *runq_take(struct runq *q);
+static inline struct coro *runq_take(struct runq *q)
+{
+	uint32_t head = atomic_load_explicit(&q->head, memory_order_acquire);
+	uint32_t tail;
+	struct coro *c;
+
+	for (;;) {
+		/* acquire: pairs with the owner's release. */
+		tail = atomic_load_explicit(&q->tail, memory_order_acquire);
+		if (tail == head)
+			return runq_take_next(q);
+		c = atomic_load_explicit(&q->ring[head % RUNQ_SIZE],
+					 memory_order_relaxed);
+		if (atomic_compare_exchange_weak_explicit(
+			    &q->head, &head, head + 1, memory_order_acq_rel,
+			    memory_order_acquire))
+			return c;
+	}
+}
+
+/* The coroutine to run now, or NULL. Owner only. */
+static inline struct coro *runq_pop(struct runq *q)
+{
+	struct coro *c;
+
+	if (q->next_run < NEXT_TURNS) {
+		c = runq_take_next(q);
+		if (c) {
+			q->next_run++;
+			return c;
+		}
+	}
+	q->next_run = 0;
+	return runq_take(q);
+}
 
 /* Who will be taken k turns from now, if nobody comes in between; or NULL. A guess. */
 static inline struct coro *runq_ahead(const struct runq *q, uint32_t k)

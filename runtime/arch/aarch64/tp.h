@@ -43,6 +43,16 @@ static inline void arch_tp_set(uintptr_t tp)
 				 : "=&r"(loaded_), "=&r"(at_));		\
 		loaded_;						\
 	})
+#define ARCH_TLS_STORE(name, value)					\
+	__extension__({							\
+		uintptr_t at_, tp_;					\
+		__asm__ volatile("adrp %0, :gottprel:" #name "\n\t"	\
+				 "ldr %0, [%0, #:gottprel_lo12:" #name "]\n\t" \
+				 "mrs %1, tpidr_el0\n\t"		\
+				 "str %2, [%1, %0]"			\
+				 : "=&r"(at_), "=&r"(tp_) : "r"(value)	\
+				 : "memory");				\
+	})
 
 static inline void arch_tcb_init(void *tcb, const void *from)
 {

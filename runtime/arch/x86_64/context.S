@@ -50,6 +50,12 @@
 	stmxcsr	(%rsp)
 	fnstcw	4(%rsp)
 	movq	%rsp, (%rdi)
+	/* Nearly always both have the same, and to load it costs as much again. */
+	movl	(%rsp), %r8d
+	movzwl	4(%rsp), %r9d
+	xorl	(%rsi), %r8d
+	xorw	4(%rsi), %r9w
+	orl	%r9d, %r8d
 	/* From here the old context is complete. A signal that arrives between
 	 * the next two writes runs on the new stack with the old thread
 	 * pointer; both belong to coroutines inside the runtime, where handlers
@@ -60,9 +66,9 @@
 	cmpb	$0, arch_use_wrfsbase(%rip)
 	je	2f
 	wrfsbase %rdx
-1:	ldmxcsr	(%rsp)
-	fldcw	4(%rsp)
-	addq	$8, %rsp
+1:	testl	%r8d, %r8d
+	jne	3f
+4:	addq	$8, %rsp
 	.cfi_adjust_cfa_offset -8
 	popq	%r15
 	.cfi_adjust_cfa_offset -8
@@ -107,6 +113,9 @@
 	movq	%rdx, %rsi
 	syscall
 	jmp	1b
+3:	ldmxcsr	(%rsp)
+	fldcw	4(%rsp)
+	jmp	4b
 	.cfi_endproc
 	.size	\name, . - \name
 .endm

@@ -30,6 +30,13 @@ void arch_tp_set(uintptr_t tp);
 				 "mov %%fs:(%0), %0" : "=r"(loaded_));	\
 		loaded_;						\
 	})
+#define ARCH_TLS_STORE(name, value)					\
+	__extension__({							\
+		uintptr_t at_;						\
+		__asm__ volatile("mov " #name "@gottpoff(%%rip), %0\n\t" \
+				 "mov %1, %%fs:(%0)"			\
+				 : "=&r"(at_) : "r"(value) : "memory");	\
+	})
 
 static inline void arch_tcb_init(void *tcb, const void *from)
 {
