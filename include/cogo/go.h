@@ -69,7 +69,8 @@ struct cogo_attr {
  * gets a reference to it; without one it is on its own, and nobody need wait for
  * it. attr may be NULL. 0; -ENOMEM; -EAGAIN when the system allows no more
  * stacks or, for the first, no thread; -EINVAL for a stack below 16 KiB or above
- * 1 GiB, or a flag that does not exist. Does not park, but with COGO_RUN_FIRST. */
+ * 1 GiB, or a flag that does not exist. Does not park, but with COGO_RUN_FIRST; a
+ * coroutine that makes many lets others run once in 64, as by cogo_yield. */
 COGO_API int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
 		     void (*fn)(void *), void *arg);
 

@@ -98,3 +98,41 @@ Test(turns, of_those_who_wait_for_descriptors, .timeout = 120)
 		check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fd + 2 * i), 0);
 	run_all(talk, 2);
 }
+
+static int begun, most_ahead;
+
+static void count_in(void *arg)
+{
+	(void)arg;
+	begun++;
+}
+
+/* How many more are made than have begun, at most. */
+static void make_many(void *arg)
+{
+	const struct cogo_attr *attr = arg;
+
+	for (int i = 1; i <= all; i++) {
+		cogo_drop(begin(attr, count_in, NULL));
+		if (i - begun > most_ahead)
+			most_ahead = i - begun;
+	}
+}
+
+/* The maker waits for nothing: that it lets others run is enough for them. */
+Test(turns, of_those_whom_one_makes_without_end)
+{
+	const struct cogo_attr shares = { .flags = COGO_SHARED_TLS };
+	const struct cogo_attr *const kinds[] = { NULL, &shares };
+
+	all = 10000;
+	for (int i = 0; i < 2; i++) {
+		begun = most_ahead = 0;
+		check_eq(cogo_join(begin(NULL, make_many, (void *)kinds[i])),
+			 COGO_RETURNED);
+		printf("of %d made in a row, at most %d had not begun\n", all,
+		       most_ahead);
+		check(most_ahead <= 64);
+		wait_until(begun == all);
+	}
+}
