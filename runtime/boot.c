@@ -197,6 +197,8 @@ static int start(void)
 	r = bare_init();
 	if (r && r != -ENOSYS)
 		return r;
+	/* Again: its constructors may have set it, as -ffast-math does. */
+	arch_fp_note();
 	sched.target = count_workers();
 	sched.migrate = conf.force & CONF_FORCE_MIGRATE;
 	atomic_store_explicit(&sched.slots, 0, memory_order_relaxed);

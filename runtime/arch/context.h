@@ -12,6 +12,7 @@
 #ifndef COGO_ARCH_CONTEXT_H
 #define COGO_ARCH_CONTEXT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Suspends the caller: leaves its stack pointer in *save_sp, goes on at to_sp
@@ -27,6 +28,14 @@ void arch_switch_across(void **save_sp, void *to_sp, uintptr_t tp);
 /* Makes a context at the top of a fresh stack; the first switch to it calls
  * entry(arg), which must not return. Returns the stack pointer to switch to. */
 void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg);
+
+/* A context begins with the floating point control of who makes it, as a thread
+ * does. Nearly always that is what the program began with: arch_fp_note notes the
+ * caller's, arch_fp_is_noted says whether the caller's is the same, and
+ * arch_context_make_noted makes one that begins with that, whatever the caller's. */
+void arch_fp_note(void);
+bool arch_fp_is_noted(void);
+void *arch_context_make_noted(void *stack_top, void (*entry)(void *), void *arg);
 
 /* The same of a context that is called, as it were: whoever switches to it saves
  * its own stack pointer in **ret_caller, and unwinding goes on there, past

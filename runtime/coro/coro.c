@@ -121,6 +121,7 @@ bool coro_any_shares;
 
 void coro_init(void)
 {
+	arch_fp_note();
 	coro_any_shares = !tls_private();
 }
 
@@ -521,8 +522,8 @@ static void swap_memory(struct coro *a, struct coro *b)
 	write_once(b->link->coro, b);
 }
 
-/* The context that it begins with. Its block is as new. */
-static void lay_out(struct coro *c)
+/* The context that it begins with. Its block is as new. In time: by its maker. */
+static void lay_out(struct coro *c, bool in_time)
 {
 	char *low = c->stack.low + c->stack.guard, *start = c->stack_start;
 
@@ -539,7 +540,8 @@ static void lay_out(struct coro *c)
 		tls_carried_init(&c->carried);
 	}
 	sanitize_new(&c->sanitize, low, start);
-	c->sp = arch_context_make(start, c->first, c);
+	c->sp = in_time ? arch_context_make(start, c->first, c)
+			: arch_context_make_noted(start, c->first, c);
 }
 
 /* Of the last that ended here the memory is in the cache, and perhaps never was in
@@ -552,14 +554,16 @@ void coro_begin(struct coro *c)
 		swap_memory(c, s->free);
 	if (c->tp)
 		tls_renew_known(c->tp);
-	lay_out(c);
+	lay_out(c, false);
 }
 
-/* Whether that can wait until it runs: then no memory can be had. ThreadSanitizer
+/* Whether that can wait until it runs: then no memory can be had, and what its maker
+ * has set may have changed. ThreadSanitizer
  * takes it that whoever makes a fiber is who made the coroutine. */
 static bool may_be_late(const struct coro *c)
 {
-	return !SANITIZE_THREAD && (!c->tp || (!c->rested && tls_known()));
+	return !SANITIZE_THREAD && (!c->tp || (!c->rested && tls_known())) &&
+	       arch_fp_is_noted();
 }
 
 int coro_get(const struct coro_attr *attr, void (*first)(void *),
@@ -619,7 +623,7 @@ int coro_get(const struct coro_attr *attr, void (*first)(void *),
 		strncpy(c->name, attr->name, sizeof(c->name) - 1);
 	c->rested = false;
 	if (!late)
-		lay_out(c);
+		lay_out(c, true);
 	count(stock ? &stock->made : NULL, &made);
 	if (!at_hand)
 		look_at_peak();

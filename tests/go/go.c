@@ -3,6 +3,7 @@
 #include "native.h"
 #include <unistd.h>
 #include <ctype.h>
+#include <fenv.h>
 #include <sys/syscall.h>
 
 /* ---- making ---- */
@@ -1068,6 +1069,39 @@ Test(go, who_begins_where_another_ended_meets_nothing_of_its)
 {
 	nobody_meets_what_another_left();
 	on_coroutine(nobody_meets_what_another_left);
+}
+
+static void look_at_rounding(void *arg)
+{
+	*(int *)arg = fegetround();
+}
+
+/* Whatever the one that runs before it has set: its maker's when it was made. */
+static void each_rounds_as_its_maker_did(void)
+{
+	const int modes[] = { FE_UPWARD, FE_TONEAREST, FE_DOWNWARD, FE_TOWARDZERO };
+	const struct cogo_attr shares = { .flags = COGO_SHARED_TLS };
+	struct cogo_coro *c[8];
+	int seen[8], before = fegetround();
+
+	for (int round = 0; round < 10; round++) {
+		for (int i = 0; i < 8; i++) {
+			fesetround(modes[(i + round) % 4]);
+			c[i] = begin(i % 2 ? &shares : NULL, look_at_rounding,
+				     &seen[i]);
+		}
+		for (int i = 0; i < 8; i++)
+			check_eq(cogo_join(c[i]), COGO_RETURNED);
+		for (int i = 0; i < 8; i++)
+			check_eq(seen[i], modes[(i + round) % 4]);
+	}
+	fesetround(before);
+}
+
+Test(go, rounding_is_the_makers)
+{
+	each_rounds_as_its_maker_did();
+	on_coroutine(each_rounds_as_its_maker_did);
 }
 
 Test(go, a_hundred_thousand_are_alive_at_once, .timeout = 300)

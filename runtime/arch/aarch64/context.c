@@ -27,13 +27,33 @@ const int arch_reg_numbers[ARCH_SAVED_REGS] = {
 	19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
 };
 
+static uint64_t noted;
+
+static uint64_t current(void)
+{
+	uint64_t fpcr;
+
+	__asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+	return fpcr;
+}
+
+void arch_fp_note(void)
+{
+	noted = current();
+}
+
+bool arch_fp_is_noted(void)
+{
+	return current() == noted;
+}
+
 static struct frame *make(uintptr_t top, void (*start)(void),
-			  void (*entry)(void *), void *arg)
+			  void (*entry)(void *), void *arg, uint64_t fpcr)
 {
 	struct frame *f = (struct frame *)(top - sizeof(*f));
 
 	memset(f, 0, sizeof(*f));
-	__asm__ volatile("mrs %0, fpcr" : "=r"(f->fpcr));
+	f->fpcr = fpcr;
 	f->x[0] = (uint64_t)entry;
 	f->x[1] = (uint64_t)arg;
 	f->pc = (uint64_t)start;
@@ -43,7 +63,13 @@ static struct frame *make(uintptr_t top, void (*start)(void),
 void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg)
 {
 	return make((uintptr_t)stack_top & ~(uintptr_t)15, arch_context_start,
-		    entry, arg);
+		    entry, arg, current());
+}
+
+void *arch_context_make_noted(void *stack_top, void (*entry)(void *), void *arg)
+{
+	return make((uintptr_t)stack_top & ~(uintptr_t)15, arch_context_start,
+		    entry, arg, noted);
 }
 
 void *arch_context_make_called(void *stack_top, void (*entry)(void *), void *arg,
@@ -52,7 +78,8 @@ void *arch_context_make_called(void *stack_top, void (*entry)(void *), void *arg
 	void **block = (void **)((uintptr_t)stack_top & ~(uintptr_t)15) - 2;
 
 	*ret_caller = block;
-	return make((uintptr_t)block, arch_context_start_called, entry, arg);
+	return make((uintptr_t)block, arch_context_start_called, entry, arg,
+		    current());
 }
 
 void arch_context_regs(void *sp, struct arch_regs *ret_regs)

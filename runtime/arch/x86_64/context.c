@@ -30,15 +30,46 @@ const int arch_reg_numbers[ARCH_SAVED_REGS] = {
 	3, 12, 13, 14, 15, -1, -1, -1, -1, -1,
 };
 
-static struct frame *make(uintptr_t top, void (*start)(void),
-			  void (*entry)(void *), void *arg)
+struct fp {
+	uint32_t mxcsr;
+	uint16_t x87_control;
+};
+#define MXCSR_FLAGS 0x3fu	/* what has happened: no control */
+
+static struct fp noted;
+
+static struct fp current(void)
+{
+	struct fp fp;
+
+	__asm__ volatile("stmxcsr %0" : "=m"(fp.mxcsr));
+	__asm__ volatile("fnstcw %0" : "=m"(fp.x87_control));
+	return fp;
+}
+
+void arch_fp_note(void)
+{
+	noted = current();
+	noted.mxcsr &= ~MXCSR_FLAGS;
+}
+
+bool arch_fp_is_noted(void)
+{
+	struct fp fp = current();
+
+	return (fp.mxcsr & ~MXCSR_FLAGS) == noted.mxcsr &&
+	       fp.x87_control == noted.x87_control;
+}
+
+static inline struct frame *make(uintptr_t top, void (*start)(void),
+				 void (*entry)(void *), void *arg, struct fp fp)
 {
 	struct frame *f;
 
 	/* start runs with the stack aligned as before a call. */
 	f = (struct frame *)(top - sizeof(*f));
-	__asm__ volatile("stmxcsr %0" : "=m"(f->mxcsr));
-	__asm__ volatile("fnstcw %0" : "=m"(f->x87_control));
+	f->mxcsr = fp.mxcsr;
+	f->x87_control = fp.x87_control;
 	f->r12 = (uint64_t)entry;
 	f->r13 = (uint64_t)arg;
 	f->r14 = f->r15 = f->rbx = f->rbp = 0;
@@ -49,7 +80,13 @@ static struct frame *make(uintptr_t top, void (*start)(void),
 void *arch_context_make(void *stack_top, void (*entry)(void *), void *arg)
 {
 	return make((uintptr_t)stack_top & ~(uintptr_t)15, arch_context_start,
-		    entry, arg);
+		    entry, arg, current());
+}
+
+void *arch_context_make_noted(void *stack_top, void (*entry)(void *), void *arg)
+{
+	return make((uintptr_t)stack_top & ~(uintptr_t)15, arch_context_start,
+		    entry, arg, noted);
 }
 
 void *arch_context_make_called(void *stack_top, void (*entry)(void *), void *arg,
@@ -58,7 +95,8 @@ void *arch_context_make_called(void *stack_top, void (*entry)(void *), void *arg
 	void **block = (void **)((uintptr_t)stack_top & ~(uintptr_t)15) - 2;
 
 	*ret_caller = block;
-	return make((uintptr_t)block, arch_context_start_called, entry, arg);
+	return make((uintptr_t)block, arch_context_start_called, entry, arg,
+		    current());
 }
 
 void arch_context_regs(void *sp, struct arch_regs *ret_regs)
