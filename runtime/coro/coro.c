@@ -49,7 +49,7 @@ static _Atomic uint64_t made, ended;
 static struct coro_stock *stocks;
 
 #define IDS_AT_ONCE	64
-#define SHELLS_AT_ONCE	8	/* and twice as many at most */
+#define SHELLS_AT_ONCE	32	/* and twice as many at most */
 
 /* In the child of a fork: whoever was made before, but one, lives in the
  * parent only. Their objects are left as they are, since to write to each
@@ -291,6 +291,7 @@ static void give_back(struct coro_shells *s, uint32_t leave)
 	at = shells_of(s->pool, s->shared);
 	for (; at && s->n > leave; s->n--)
 		push(at, pop(&s->free));
+	s->fresh = false;
 	unlock(&shells_lock);
 }
 
@@ -358,6 +359,7 @@ static struct coro *pop_own(struct coro_shells *s)
 {
 	if (s->free)
 		s->n--;
+	s->fresh = false;
 	return pop(&s->free);
 }
 
@@ -378,6 +380,7 @@ static bool push_own(struct coro_stock *stock, struct coro *c)
 	if (!s)
 		return false;
 	push(&s->free, c);
+	s->fresh = true;
 	if (unlikely(++s->n > 2 * SHELLS_AT_ONCE))
 		give_back(s, SHELLS_AT_ONCE);
 	return true;
@@ -544,13 +547,13 @@ static void lay_out(struct coro *c, bool in_time)
 			: arch_context_make_noted(start, c->first, c);
 }
 
-/* Of the last that ended here the memory is in the cache, and perhaps never was in
- * that of this one. */
+/* Of one that has ended here since, the memory is in the cache, and perhaps never was
+ * in that of this one. */
 void coro_begin(struct coro *c)
 {
 	const struct coro_shells *s = own_kind(c->stock, c);
 
-	if (s && s->free && (!c->tp || (!s->free->rested && tls_known())))
+	if (s && s->fresh && (!c->tp || (!s->free->rested && tls_known())))
 		swap_memory(c, s->free);
 	if (c->tp)
 		tls_renew_known(c->tp);

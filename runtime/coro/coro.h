@@ -79,6 +79,8 @@ struct coro_shells {
 	const struct stack_pool *pool;	/* of this, and asked for by … */
 	size_t size, guard;		/* … these; NULL: of none yet */
 	bool shared;			/* without a TLS block */
+	bool fresh;			/* the first ended here when all of those that
+					 * have been made here were made */
 	struct coro *free;
 	uint32_t n;
 };

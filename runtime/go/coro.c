@@ -62,6 +62,9 @@ static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
 
 void go_destroy(struct coro *me)
 {
+	/* Nothing that may have destructors, nor robust locks, which bind. */
+	if (!me->tp && !me->local && !me->specific && !me->bound)
+		return;
 	/* What destructors wait for is waited for. */
 	atomic_fetch_or_explicit(&me->cancel, CANCEL_EXITING,
 				 memory_order_relaxed);
@@ -293,6 +296,14 @@ static bool made_many(const struct coro *me)
 				MAKES_IN_A_ROW == 0);
 }
 
+/* Where a coroutine asks, it is, unless that is a child of vfork. */
+static int start_runtime(void)
+{
+	const struct coro *me = self();
+
+	return likely(me && me->worker && !me->vforked) ? 0 : go_lent.start();
+}
+
 int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 	     void (*fn)(void *), void *arg,
 	     int (*before)(struct cogo_coro *n, void *arg), void *before_arg)
@@ -307,7 +318,7 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 		attr = &plain;
 	r = check(attr);
 	if (r == 0)
-		r = go_lent.start();
+		r = start_runtime();
 	if (r)
 		return r;
 	/* Now: a coroutine's stack may have no room for it. */

@@ -41,6 +41,8 @@ static void *get(struct slab *s)
 	void *obj = NULL;
 	size_t used;
 
+	if (!s->free && s->nlists)
+		s->free = s->lists[--s->nlists];
 	if (s->free) {
 		obj = s->free;
 		s->free = *slab_link(s, obj);
@@ -100,6 +102,10 @@ void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock)
 
 	stock->of = s;
 	lock(&s->lock);
+	if (s->nlists) {
+		stock->free = s->lists[--s->nlists];
+		stock->n = SLAB_STOCK;
+	}
 	while (stock->n < SLAB_STOCK && s->free) {
 		obj = get(s);
 		*slab_link(s, obj) = stock->free;
@@ -111,9 +117,25 @@ void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock)
 	return obj;
 }
 
+/* A list of so many, the last that came: they are in the cache, all links too. */
+static void *cut(struct slab *s, struct slab_stock *stock)
+{
+	void *list = stock->free, *last = list;
+
+	for (int i = 1; i < SLAB_STOCK; i++)
+		last = *slab_link(s, last);
+	stock->free = *slab_link(s, last);
+	stock->n -= SLAB_STOCK;
+	*slab_link(s, last) = NULL;
+	return list;
+}
+
+/* More than twice SLAB_STOCK. */
 void slab_stock_put_slow(struct slab *s, struct slab_stock *stock)
 {
 	lock(&s->lock);
+	if (s->nlists < SLAB_LISTS)
+		s->lists[s->nlists++] = cut(s, stock);
 	while (stock->n > SLAB_STOCK)
 		put(s, take(s, stock));
 	unlock(&s->lock);

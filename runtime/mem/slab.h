@@ -18,11 +18,17 @@ struct slab_chunk {
 	size_t count;
 } __attribute__((aligned(64)));		/* the objects follow */
 
+#define SLAB_STOCK	16	/* about how many a stock keeps: see below */
+#define SLAB_LISTS	64
+
 struct slab {
 	size_t size;			/* of one object, a multiple of 64 */
 	size_t link;			/* where in it a pointer is ours */
 	struct lock lock;
 	void *free;			/* under lock */
+	/* Under lock: lists of SLAB_STOCK each, to go to a stock as they came. */
+	void *lists[SLAB_LISTS];
+	uint32_t nlists;
 	_Atomic(struct slab_chunk *) chunks;	/* grows at the head only */
 	size_t next_chunk;		/* objects in the next one */
 };
@@ -43,7 +49,6 @@ struct slab_stock {
 	void *free;
 	uint32_t n;
 };
-#define SLAB_STOCK 16	/* about how many it keeps */
 
 void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock);
 void slab_stock_put_slow(struct slab *s, struct slab_stock *stock);

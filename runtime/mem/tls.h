@@ -110,8 +110,8 @@ struct tls_own {
 	bool more;
 };
 extern struct tls_own tls_own;
-void tls_take_more(struct tls_carried *c);
-void tls_give_more(const struct tls_carried *c);
+NOINLINE void tls_take_more(struct tls_carried *c);
+NOINLINE void tls_give_more(const struct tls_carried *c);
 
 /* From this storage; into this storage. At every switch. */
 static inline void tls_take(struct tls_carried *c)

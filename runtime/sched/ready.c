@@ -78,6 +78,13 @@ static bool start_spare(void)
 	return true;
 }
 
+/* Whether there is anybody, or any slot, that could be got. After a fence. */
+static inline bool all_are_busy(void)
+{
+	return atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0 &&
+	       atomic_load_explicit(&sched.slots, memory_order_relaxed) <= 0;
+}
+
 /* Gets one more worker to search, unless one does, or slot: it is for a next slot
  * alone, and one watches those. False when that is to be tried again. */
 static bool try_wake(bool slot)
@@ -85,8 +92,7 @@ static bool try_wake(bool slot)
 	uint32_t none = 0;
 	struct worker *w;
 
-	if (atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0 &&
-	    atomic_load_explicit(&sched.slots, memory_order_relaxed) <= 0)
+	if (all_are_busy())
 		return true;
 	if (slot && atomic_load_explicit(&sched.watcher, memory_order_relaxed))
 		return true;
@@ -119,11 +125,17 @@ static bool try_wake(bool slot)
 		atomic_load_explicit(&sched.nidle, memory_order_relaxed) == 0);
 }
 
-/* After a fence. */
-static void wake_one(bool slot)
+static NOINLINE void wake_surely(bool slot)
 {
 	while (!try_wake(slot))
 		atomic_thread_fence(memory_order_seq_cst);
+}
+
+/* After a fence. */
+static inline void wake_one(bool slot)
+{
+	if (!all_are_busy())
+		wake_surely(slot);
 }
 
 void wake_worker(void)

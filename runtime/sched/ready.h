@@ -20,7 +20,7 @@ void ready_new(struct coro *c);
 void wake_worker(void);
 
 /* Puts c on the queue for everybody. Wakes nobody. */
-void ready_global(struct coro *c);
+NOINLINE void ready_global(struct coro *c);
 
 /* Puts c, which is ready, behind those who wait for w, its own worker, if they are
  * not too many. Wakes nobody. */
