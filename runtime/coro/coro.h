@@ -52,8 +52,7 @@ const char *why_text(enum why why);
 /* One deadline; a coroutine waits for one thing at a time. See event/timer.h. */
 struct timer {
 	cogo_time deadline;
-	uint64_t ticket;	/* of the wait it ends */
-	uint32_t pos;		/* in its heap, from 1; 0: not armed */
+	_Atomic uint64_t ticket;	/* of the wait it ends; 0: not armed */
 	uint32_t heap;
 };
 

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* event/timer.c - deadlines of waits, in 4-ary heaps.
+/* event/timer.c - deadlines of waits, in 8-ary heaps.
  *
- * A heap holds pointers to coroutines; each coroutine knows its place, so
- * that a wait that ends early takes its timer out in a few steps. Four
- * children per node halve the depth of a binary heap and keep siblings in
- * one cache line.
+ * Most waits with a deadline end before it, and the next one's deadline is later than
+ * all that are there: so to arm is to add at the end, and to disarm is to write one
+ * word. The entry of a timer that was disarmed stays until it comes to the root, or is
+ * found when they have become more than the rest. A heap's deadlines lie by
+ * themselves, and those of siblings in one line of the cache.
  *
- * T1  c->timer.pos != 0 exactly while c stands in heaps[c->timer.heap]; both
- *     are changed under that heap's lock.
- * T2  first[] is the root's deadline, written under the lock, read without:
+ * T1  an entry is live exactly while its coroutine's timer has its ticket, which no
+ *     other wait of that object ever has. A coroutine's timer has a ticket exactly
+ *     while it is armed. Armed and disarmed are under the heap's lock; who looks at
+ *     an entry from under the lock of another heap than its coroutine is armed in by
+ *     now finds another ticket there, whatever moment it looks at.
+ * T2  the root is live; dead counts those that are not.
+ * T3  first is the root's deadline, written under the lock, read without:
  *     a reader that is late sees an older value and looks again at its next
  *     turn; who arms a deadline earlier than a sleeper's interrupts the
  *     sleeper (sched/park.c).
- * T3  used counts a heap before its first[] is anything but COGO_FOREVER: who
+ * T4  used counts a heap before its first is anything but COGO_FOREVER: who
  *     would see the deadline sees that there is such a heap. */
 #include "event/timer.h"
 #include "base/fatal.h"
@@ -22,14 +27,23 @@
 #include <errno.h>
 #include <string.h>
 
-#define ARITY 4
+#define ARITY		8
+#define FIRST_ROOM	128
+#define FEW		64	/* dead ones */
+#define LOOKS		4
+
+struct entry {
+	struct coro *coro;
+	uint64_t ticket;
+};
 
 struct heap {
 	struct lock lock;
-	uint32_t n, room;
-	/* at[1..n]; the deadline beside the pointer, so that sifting does not
-	 * touch the coroutines. */
-	struct slot { cogo_time deadline; struct coro *coro; } *at;
+	uint32_t n, room, dead;
+	uint32_t look;		/* for dead ones, last */
+	/* Both from 1 to n, and room for one more; in one mapping. */
+	cogo_time *when;
+	struct entry *what;
 	_Atomic cogo_time first;
 } CACHE_ALIGN;
 
@@ -51,77 +65,136 @@ static uint32_t first_child(uint32_t i)
 	return (i - 1) * ARITY + 2;
 }
 
-static void place(struct heap *h, uint32_t i, struct slot s)
+static bool is_live(const struct entry *e)
 {
-	h->at[i] = s;
-	s.coro->timer.pos = i;
+	return atomic_load_explicit(&e->coro->timer.ticket,
+				    memory_order_relaxed) == e->ticket;
 }
 
-static void sift_up(struct heap *h, uint32_t i, struct slot s)
+static void move(struct heap *h, uint32_t to, uint32_t from)
 {
-	while (i > 1 && s.deadline < h->at[parent(i)].deadline) {
-		place(h, i, h->at[parent(i)]);
+	h->when[to] = h->when[from];
+	h->what[to] = h->what[from];
+}
+
+/* Where an entry with that deadline belongs, above or at the hole i. */
+static uint32_t sift_up(struct heap *h, uint32_t i, cogo_time when)
+{
+	while (i > 1 && when < h->when[parent(i)]) {
+		move(h, i, parent(i));
 		i = parent(i);
 	}
-	place(h, i, s);
+	return i;
 }
 
-static void sift_down(struct heap *h, uint32_t i, struct slot s)
+/* … below or at it. */
+static uint32_t sift_down(struct heap *h, uint32_t i, cogo_time when)
 {
 	uint32_t c, end, least;
+	cogo_time first;
 
 	while ((c = first_child(i)) <= h->n) {
 		end = c + ARITY - 1 < h->n ? c + ARITY - 1 : h->n;
-		for (least = c++; c <= end; c++)
-			if (h->at[c].deadline < h->at[least].deadline)
-				least = c;
-		if (h->at[least].deadline >= s.deadline)
+		least = c;
+		first = h->when[c];
+		/* Which one is anybody's guess, and not to be the processor's. */
+		while (++c <= end) {
+			least = h->when[c] < first ? c : least;
+			first = h->when[c] < first ? h->when[c] : first;
+		}
+		if (first >= when)
 			break;
-		place(h, i, h->at[least]);
+		move(h, i, least);
 		i = least;
 	}
-	place(h, i, s);
+	return i;
 }
 
-static void publish_first(struct heap *h)
+static void put(struct heap *h, uint32_t i, cogo_time when, struct entry what)
 {
-	atomic_store_explicit(&h->first,
-			      h->n ? h->at[1].deadline : COGO_FOREVER,
+	h->when[i] = when;
+	h->what[i] = what;
+}
+
+static void drop_root(struct heap *h)
+{
+	cogo_time when = h->when[h->n];
+	struct entry what = h->what[h->n];
+
+	if (--h->n)
+		put(h, sift_down(h, 1, when), when, what);
+}
+
+/* T2, T3: after the root may have been dropped, or died. */
+static void see_to_root(struct heap *h)
+{
+	while (h->n && !is_live(&h->what[1])) {
+		drop_root(h);
+		h->dead--;
+	}
+	atomic_store_explicit(&h->first, h->n ? h->when[1] : COGO_FOREVER,
 			      memory_order_release);
 }
 
-static void take_out(struct heap *h, uint32_t i)
+/* Takes an entry out, which is not the root. */
+static void drop(struct heap *h, uint32_t i)
 {
-	struct slot last = h->at[h->n--];
+	cogo_time when = h->when[h->n];
+	struct entry what = h->what[h->n];
 
-	h->at[i].coro->timer.pos = 0;
-	if (i <= h->n) {
-		if (i > 1 && last.deadline < h->at[parent(i)].deadline)
-			sift_up(h, i, last);
-		else
-			sift_down(h, i, last);
+	if (i == h->n--)
+		return;
+	i = when < h->when[parent(i)] ? sift_up(h, i, when)
+				      : sift_down(h, i, when);
+	put(h, i, when, what);
+}
+
+/* While the dead are more than the rest: a few looks for each that dies find more than
+ * one, and nobody has to wait for all to be looked through. */
+static void bury(struct heap *h)
+{
+	for (int i = 0; i < LOOKS && h->dead > FEW && h->dead > h->n / 2; i++) {
+		h->look = h->look < h->n ? h->look + 1 : 2;
+		if (is_live(&h->what[h->look]))
+			continue;
+		drop(h, h->look);
+		h->dead--;
 	}
-	if (i == 1)
-		publish_first(h);
+}
+
+/* The first children of a node at the beginning of a line. */
+#define SHIFT (64 / sizeof(cogo_time) - 2)
+
+static size_t bytes_for(uint32_t room)
+{
+	return room ? (SHIFT + room) * sizeof(cogo_time) +
+			      room * sizeof(struct entry)
+		    : 0;
 }
 
 /* Under h->lock. */
 static bool grow(struct heap *h)
 {
-	uint32_t room = h->room ? h->room * 2 : PAGE_SIZE / sizeof(*h->at);
-	struct slot *at = sys_map(room * sizeof(*at)), *old = h->at;
-	size_t size = h->room * sizeof(*at);
+	uint32_t room = h->room ? h->room * 2 : FIRST_ROOM, was = h->room;
+	cogo_time *at = sys_map(bytes_for(room)), *when, *old = NULL;
+	struct entry *what;
 
 	if (!at)
 		return false;
-	if (old)
-		memcpy(at, old, size);
+	when = at + SHIFT;
+	what = (struct entry *)(when + room);
+	if (was) {
+		old = h->when - SHIFT;
+		memcpy(when, h->when, was * sizeof(*when));
+		memcpy(what, h->what, was * sizeof(*what));
+	}
 	/* In this order: a fork may come at any moment, and the child goes on
 	 * with what h says. */
-	h->at = at;
+	h->when = when;
+	h->what = what;
 	h->room = room;
-	if (old)
-		sys_unmap(old, size);
+	if (was)
+		sys_unmap(old, bytes_for(was));
 	return true;
 }
 
@@ -142,6 +215,7 @@ int timer_arm(struct coro *c, unsigned where, cogo_time deadline,
 {
 	uint32_t i = where % TIMER_HEAPS;
 	struct heap *h = &heaps[i];
+	uint32_t at;
 
 	lock(&h->lock);
 	if (h->n + 1 >= h->room && !grow(h)) {
@@ -149,14 +223,14 @@ int timer_arm(struct coro *c, unsigned where, cogo_time deadline,
 		return -ENOMEM;
 	}
 	c->timer.deadline = deadline;
-	c->timer.ticket = ticket;
 	c->timer.heap = i;
+	atomic_store_explicit(&c->timer.ticket, ticket, memory_order_relaxed);
 	use(i);
-	h->n++;
-	sift_up(h, h->n, (struct slot){ deadline, c });
-	*ret_first = c->timer.pos == 1;
+	at = sift_up(h, ++h->n, deadline);
+	put(h, at, deadline, (struct entry){ c, ticket });
+	*ret_first = at == 1;
 	if (*ret_first)
-		publish_first(h);
+		see_to_root(h);
 	unlock(&h->lock);
 	return 0;
 }
@@ -166,8 +240,13 @@ void timer_disarm(struct coro *c)
 	struct heap *h = &heaps[c->timer.heap];
 
 	lock(&h->lock);
-	if (c->timer.pos)
-		take_out(h, c->timer.pos);
+	if (atomic_load_explicit(&c->timer.ticket, memory_order_relaxed)) {
+		atomic_store_explicit(&c->timer.ticket, 0, memory_order_relaxed);
+		h->dead++;
+		if (h->what[1].coro == c)
+			see_to_root(h);
+		bury(h);
+	}
 	unlock(&h->lock);
 }
 
@@ -186,19 +265,18 @@ cogo_time timer_first(void)
 
 static void run_heap(struct heap *h, cogo_time now, struct coro_list *ready)
 {
-	struct coro *c;
-
 	lock(&h->lock);
-	while (h->n && h->at[1].deadline <= now) {
-		uint64_t ticket;
+	while (h->n && h->when[1] <= now) {
+		struct entry e = h->what[1];
 
-		c = h->at[1].coro;
-		ticket = c->timer.ticket;
-		take_out(h, 1);
-		/* Under the lock: its owner's timer_disarm waits for us, so c
+		drop_root(h);
+		/* Under the lock: its owner's timer_disarm waits for us, so it
 		 * is still in this wait or has lost its ticket. */
-		if (wait_claim(c, ticket, WAIT_TIMED_OUT))
-			coro_list_push(ready, c);
+		atomic_store_explicit(&e.coro->timer.ticket, 0,
+				      memory_order_relaxed);
+		if (wait_claim(e.coro, e.ticket, WAIT_TIMED_OUT))
+			coro_list_push(ready, e.coro);
+		see_to_root(h);
 	}
 	unlock(&h->lock);
 }
@@ -219,11 +297,12 @@ void timer_rest(void)
 		struct heap *h = &heaps[i];
 
 		lock(&h->lock);
-		if (h->at)
-			sys_unmap(h->at, h->room * sizeof(*h->at));
-		h->at = NULL;
-		h->room = h->n = 0;
-		publish_first(h);
+		if (h->room)
+			sys_unmap(h->when - SHIFT, bytes_for(h->room));
+		h->when = NULL;
+		h->what = NULL;
+		h->room = h->n = h->dead = 0;
+		see_to_root(h);
 		unlock(&h->lock);
 	}
 }
@@ -234,7 +313,7 @@ void timer_fork_child(void)
 	 * A heap may have been left in the middle of a change: empty is right
 	 * whatever it was. */
 	for (int i = 0; i < TIMER_HEAPS; i++) {
-		heaps[i].n = 0;
-		publish_first(&heaps[i]);
+		heaps[i].n = heaps[i].dead = 0;
+		see_to_root(&heaps[i]);
 	}
 }

@@ -135,7 +135,7 @@ static void describe(struct coro *c, struct census_entry *e)
 	e->what = c->what;
 	e->fd = c->fd;
 	e->wait = atomic_load_explicit(&c->wait, memory_order_acquire);
-	e->deadline = c->timer.pos || e->state == CORO_ASLEEP ?
+	e->deadline = c->timer.ticket || e->state == CORO_ASLEEP ?
 			      c->timer.deadline : COGO_FOREVER;
 	e->waited = e->why != WHY_NOTHING ? census_since((uint64_t)c->since)
 					  : -1;

@@ -356,7 +356,7 @@ static void end(void)
 	explore_check(!waitq_any(&y.receivers) && !waitq_any(&y.senders));
 	explore_check(!x.lock.word && !y.lock.word);
 	for (int i = 0; i < model.ncoros; i++)
-		explore_check(model.coro[i].timer.pos == 0);
+		explore_check(model.coro[i].timer.ticket == 0);
 }
 
 static void bound_one(void *arg)

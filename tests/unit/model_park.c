@@ -73,7 +73,7 @@ static void wait_twice(struct coro *me)
 		}
 		explore_check(seen.claims == seen.waits);
 		explore_check(seen.readies == seen.waits);
-		explore_check(me->timer.pos == 0);
+		explore_check(me->timer.ticket == 0);
 		explore_check(me->state == CORO_RUNNING);
 		if (how == WAIT_INTERRUPTED)
 			atomic_store_explicit(&me->interrupt, 0,
