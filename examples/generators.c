@@ -138,7 +138,7 @@ static void print_head(char *path, int n)
 	struct cogo_gen *g = generate(lines, path);
 
 	cogo_gen_each (char *, line, g) {
-		printf("%s", line);
+		fputs(line, stdout);
 		if (--n == 0)
 			break;
 	}
