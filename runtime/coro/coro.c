@@ -560,9 +560,9 @@ void coro_begin(struct coro *c)
 	lay_out(c, false);
 }
 
-/* Whether that can wait until it runs: then no memory can be had, and what its maker
- * has set may have changed. ThreadSanitizer
- * takes it that whoever makes a fiber is who made the coroutine. */
+/* Whether that can wait until it runs: then no memory can be had, and its maker may
+ * have another floating point control, or none. ThreadSanitizer takes it that whoever
+ * makes a fiber is who made the coroutine. */
 static bool may_be_late(const struct coro *c)
 {
 	return !SANITIZE_THREAD && (!c->tp || (!c->rested && tls_known())) &&

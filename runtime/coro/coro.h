@@ -78,8 +78,8 @@ struct coro_shells {
 	const struct stack_pool *pool;	/* of this, and asked for by … */
 	size_t size, guard;		/* … these; NULL: of none yet */
 	bool shared;			/* without a TLS block */
-	bool fresh;			/* the first ended here when all of those that
-					 * have been made here were made */
+	bool fresh;			/* nobody was made since the first of these
+					 * ended: its memory is the warmest */
 	struct coro *free;
 	uint32_t n;
 };
