@@ -224,7 +224,7 @@ class Micro:
             rows.append(self.row(
                 f'memory of {n:,} parked', 'memory', 'bytes',
                 many if n == 10000 else very_many,
-                [Goal('cogo shared', 4600), Goal('cogo', 9000)]
+                [Goal('cogo shared', 4.6 * 1024), Goal('cogo', 9 * 1024)]
                 if n == 1000000 else (), (f'n={n}',),
                 figure=lambda got: got['rss'], note='resident, each'))
         return rows

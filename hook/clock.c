@@ -6,7 +6,7 @@
  * of such a clock, and of CLOCK_THREAD_CPUTIME_ID, is answered here: see
  * sched/clock.h. */
 #include "sched/clock.h"
-#include "coro/self.h"
+#include "fault/door.h"
 #include "hook/gate.h"
 #include "hook/real.h"
 #include <sys/resource.h>
@@ -32,6 +32,21 @@ static bool is_coroutines(clockid_t clock, struct coro **ret)
 	return *ret || clock < 0;
 }
 
+/* Whoever may ask for another's has been given its clock's number: by
+ * pthread_getcpuclockid, which has begun it. A handler may ask on any thread, in the
+ * middle of anything, so one that is not adopted takes no lock here. */
+static cogo_time used_by(struct coro *c)
+{
+	struct coro *me = self();
+
+	if (unlikely(!c->rare) && me) {
+		door_enter(me);
+		coro_rare(c);
+		door_leave(me);
+	}
+	return clock_of(c);
+}
+
 HOOKED int clock_gettime(clockid_t clock, struct timespec *ts)
 {
 	struct coro *c;
@@ -43,7 +58,7 @@ HOOKED int clock_gettime(clockid_t clock, struct timespec *ts)
 		return (int)gate_errno(-EINVAL);
 	if (gate_bad_pointer(ts))
 		return (int)gate_errno(-EFAULT);
-	used = clock_of(c);
+	used = used_by(c);
 	ts->tv_sec = used / SECOND;
 	ts->tv_nsec = used % SECOND;
 	return 0;
@@ -80,7 +95,7 @@ HOOKED int getrusage(__rusage_who_t who, struct rusage *usage)
 	if (r || who != RUSAGE_THREAD ||
 	    !is_coroutines(CLOCK_THREAD_CPUTIME_ID, &c))
 		return r;
-	used = clock_of(c);
+	used = used_by(c);
 	user = time_of(usage->ru_utime);
 	all = user + time_of(usage->ru_stime);
 	user = all > 0 ? (cogo_time)((double)used * (double)user / (double)all) : used;

@@ -599,26 +599,35 @@ HOOKED int pause(void)
 
 static bool on_it(const struct coro *me)
 {
-	const char *here = __builtin_frame_address(0);
-
-	return (size_t)(here - me->altstack.low) < me->altstack.size;
+	return signal_on_altstack(me, __builtin_frame_address(0));
 }
 
 static int set_altstack(struct coro *me, const stack_t *ss)
 {
+	struct coro_rare *r = me->rare;
+
 	if (on_it(me))
 		return -EPERM;
 	if (ss->ss_flags & ~(SS_DISABLE | SS_ONSTACK | (int)SS_AUTODISARM))
 		return -EINVAL;
 	if (ss->ss_flags & SS_DISABLE) {
-		me->altstack.size = 0;
+		if (r)
+			r->altstack.size = 0;
 		return 0;
 	}
 	if (ss->ss_size < 2048)
 		return -ENOMEM;
-	me->altstack.low = ss->ss_sp;
-	me->altstack.size = ss->ss_size;
-	me->altstack.flags = (unsigned)ss->ss_flags & SS_AUTODISARM;
+	if (!r) {
+		door_enter(me);
+		r = coro_rare(me);
+		door_leave(me);
+	}
+	if (!r)
+		return -ENOMEM;
+	r->altstack.low = ss->ss_sp;
+	r->altstack.flags = (unsigned)ss->ss_flags & SS_AUTODISARM;
+	/* Last: a handler may come in between. */
+	write_once(r->altstack.size, ss->ss_size);
 	return 0;
 }
 
@@ -626,14 +635,16 @@ HOOKED int sigaltstack(const stack_t *ss, stack_t *old)
 {
 	struct coro *me = coroutine();
 	stack_t before = { .ss_flags = SS_DISABLE };
+	const struct coro_rare *has;
 	int r = 0;
 
 	if (!me)
 		return REAL(sigaltstack)(ss, old);
-	if (me->altstack.size) {
-		before.ss_sp = me->altstack.low;
-		before.ss_size = me->altstack.size;
-		before.ss_flags = (int)me->altstack.flags |
+	has = me->rare;
+	if (has && has->altstack.size) {
+		before.ss_sp = has->altstack.low;
+		before.ss_size = has->altstack.size;
+		before.ss_flags = (int)has->altstack.flags |
 				  (on_it(me) ? SS_ONSTACK : 0);
 	}
 	if (ss)

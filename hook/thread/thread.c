@@ -787,12 +787,17 @@ HOOKED int pthread_setaffinity_np(pthread_t handle, size_t size,
 /* A clock that clock_gettime knows (hook/clock.c). */
 HOOKED int pthread_getcpuclockid(pthread_t handle, clockid_t *ret)
 {
-	struct coro *c = thread_coro(handle);
+	struct coro *c = thread_coro(handle), *me;
 
 	if (!ours(handle))
 		return REAL(pthread_getcpuclockid)(handle, ret);
 	if (!c)
 		return ESRCH;
+	me = door_in();
+	if (me) {
+		coro_rare(c);
+		door_leave(me);
+	}
 	*ret = CLOCK_OF_TID(c->vtid);
 	return 0;
 }

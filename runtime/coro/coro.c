@@ -41,6 +41,8 @@ static struct {
 	struct coro *free;
 } shells[64];	/* under shells_lock */
 
+static struct slab rares = SLAB_INIT(struct coro_rare, next);
+
 static _Atomic uint64_t ids;
 static _Atomic uint32_t peak;
 /* Those that no worker's stock counts; and all stocks. Under shells_lock one goes
@@ -67,7 +69,7 @@ struct link {
 	struct link *next;
 };
 static _Atomic(struct link *) table[BUCKETS];
-static struct slab links = SLAB_INIT(struct link, next);
+static struct slab links = SLAB_INIT_DENSE(struct link, next);
 
 static unsigned bucket_of(uintptr_t thread)
 {
@@ -88,7 +90,8 @@ static int enter_table(struct coro *c)
 		return -ENOMEM;
 	l->thread = coro_handle(c);
 	l->coro = c;
-	c->link = l;
+	if (c->tp)
+		c->link = l;
 	head = &table[bucket_of(l->thread)];
 	l->next = atomic_load_explicit(head, memory_order_relaxed);
 	/* release: readers walk without a lock. Links are never removed. */
@@ -397,6 +400,7 @@ void coro_stock_begin(struct coro_stock *stock)
 void coro_stock_empty(struct coro_stock *stock)
 {
 	slab_stock_end(&stock->handles);
+	slab_stock_end(&stock->children);
 	for (int i = 0; i < 2; i++)
 		if (stock->shells[i].n)
 			give_back(&stock->shells[i], 0);
@@ -430,6 +434,8 @@ static size_t above_frames(bool shared_tls)
  * next one is made when they no longer are. */
 static void reset(struct coro *c)
 {
+	struct coro_rare *rare;
+
 	c->sp = NULL;
 	atomic_store_explicit(&c->cancel, 0, memory_order_relaxed);
 	c->in_runtime = 1;	/* until its entry has begun */
@@ -460,8 +466,30 @@ static void reset(struct coro *c)
 	atomic_store_explicit(&c->sigwatch, 0, memory_order_relaxed);
 	c->stack_low = NULL;
 	memset(c->name, 0, sizeof(c->name));
-	c->altstack.size = 0;
-	c->cpu.used = c->cpu.since = 0;
+	rare = atomic_load_explicit(&c->rare, memory_order_relaxed);
+	if (unlikely(rare)) {
+		rare->altstack.size = 0;
+		rare->cpu.used = rare->cpu.since = 0;
+	}
+}
+
+struct coro_rare *coro_rare(struct coro *c)
+{
+	struct coro_rare *has = atomic_load_explicit(&c->rare, memory_order_acquire);
+	struct coro_rare *mine;
+
+	if (has)
+		return has;
+	mine = slab_get(&rares);
+	if (!mine)
+		return NULL;
+	/* Of two who make it, one has. */
+	if (atomic_compare_exchange_strong_explicit(&c->rare, &has, mine,
+						    memory_order_acq_rel,
+						    memory_order_acquire))
+		return mine;
+	slab_put(&rares, mine);
+	return has;
 }
 
 static int make_shell(size_t size, size_t guard, bool shared_tls,

@@ -85,7 +85,7 @@ struct coro_shells {
 };
 struct coro_stock {
 	struct coro_shells shells[2];
-	struct slab_stock handles;
+	struct slab_stock handles, children;
 	uint64_t id, ids;		/* the next one, and how many there are */
 	_Atomic uint64_t made, ended;
 	struct coro_stock *next;	/* of all, under coro.c's lock */
@@ -164,7 +164,11 @@ struct coro {
 	const struct stack *on;	/* that it is on while it runs a generator, or
 				 * NULL; owner only, others read */
 	struct thread *thread;	/* the hook's descriptor, or NULL */
-	struct tls_carried carried;	/* where tp is 0, while it does not run */
+	union {
+		struct tls_carried carried;	/* where tp is 0, while it does
+						 * not run */
+		struct link *link;	/* else: in the table of threads */
+	};
 	_Atomic uint64_t sigwaits;	/* what it waits for though it blocks it */
 	_Atomic uint64_t sigwatch;	/* what ends its wait though it blocks it */
 	uint64_t luck;		/* random numbers, owner only; 0: none drawn yet */
@@ -172,13 +176,19 @@ struct coro {
 
 	struct stack stack;	/* low == NULL: a kernel thread's own */
 	void *stack_start;	/* first frame goes here, below the TLS block */
-	struct link *link;	/* in the table of threads */
-
 	struct {		/* sleeps on its own stack, in the kernel: the
 				 * frame it will return to; pc 0: it does not */
 		_Atomic uintptr_t pc, sp, fp;
 	} asleep;
 	char name[16];
+	_Atomic(struct coro_rare *) rare;	/* NULL until coro_rare, and then the
+						 * object's for good */
+	struct sanitize sanitize;	/* empty but with a sanitizer */
+} __attribute__((aligned(64)));
+
+/* What hardly any coroutine ever has. */
+struct coro_rare {
+	struct coro_rare *next;	/* slab link */
 	struct {		/* the program's alternate stack; size 0: none */
 		char *low;
 		size_t size;
@@ -188,8 +198,7 @@ struct coro {
 		_Atomic uint32_t turn;
 		cogo_time used, since;
 	} cpu;
-	struct sanitize sanitize;	/* empty but with a sanitizer */
-} __attribute__((aligned(64)));
+};
 
 /* For those who look in, while me sleeps in the kernel and its registers are
  * nowhere else: the frame that called the function at hand, which must not be
@@ -254,6 +263,10 @@ static inline bool coro_last_ref(_Atomic uint32_t *refs)
 	return atomic_load_explicit(refs, memory_order_acquire) == 1 ||
 	       atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1;
 }
+
+/* Its rare things, made now if it has none: NULL without memory. Anybody who keeps it
+ * from being given back; inside the runtime. */
+struct coro_rare *coro_rare(struct coro *c);
 
 /* The last reference of a coroutine that is DONE and off its stack: keeps the
  * shell (object, stack, TLS block) for the next coro_get. */

@@ -854,9 +854,16 @@ static long call_it(void *arg)
 	return 0;
 }
 
-static bool on_altstack(const struct coro *me, const void *sp)
+static bool has_altstack(const struct coro *me)
 {
-	return (uintptr_t)sp - (uintptr_t)me->altstack.low < me->altstack.size;
+	return me->rare && me->rare->altstack.size;
+}
+
+bool signal_on_altstack(const struct coro *me, const void *sp)
+{
+	const struct coro_rare *r = me->rare;
+
+	return r && (uintptr_t)sp - (uintptr_t)r->altstack.low < r->altstack.size;
 }
 
 /* On the alternate stack of me if the action asks for it, and me has one and is
@@ -866,9 +873,10 @@ static void call_on_stack(struct coro *me, const struct signal_action *act,
 {
 	struct call c = { act, sig, info, uctx };
 
-	if (act->flags & SA_ONSTACK && me->altstack.size &&
-	    !on_altstack(me, __builtin_frame_address(0)))
-		arch_call_on(me->altstack.low + me->altstack.size, call_it, &c);
+	if (act->flags & SA_ONSTACK && has_altstack(me) &&
+	    !signal_on_altstack(me, __builtin_frame_address(0)))
+		arch_call_on(me->rare->altstack.low + me->rare->altstack.size,
+			     call_it, &c);
 	else
 		call_it(&c);
 }
@@ -1338,7 +1346,7 @@ static void fault(struct coro *me, const struct signal_action *act, int sig,
 
 	/* Where the program gave it no other stack to run on, its handler would
 	 * not have been called. */
-	if ((overflow_check(info, uctx) && !(onstack && me->altstack.size)) ||
+	if ((overflow_check(info, uctx) && !(onstack && has_altstack(me))) ||
 	    !is_function(act->handler)) {
 		signal_disown(sig);
 		return;
@@ -1837,9 +1845,9 @@ void signal_fork_child(void)
 		return;
 	atomic_store_explicit(&me->sigpending, 0, memory_order_relaxed);
 	/* A plain thread now, as far as the kernel is concerned. */
-	if (me->altstack.size) {
-		ss.ss_sp = me->altstack.low;
-		ss.ss_size = me->altstack.size;
+	if (has_altstack(me)) {
+		ss.ss_sp = me->rare->altstack.low;
+		ss.ss_size = me->rare->altstack.size;
 		sys_call(SYS_sigaltstack, &ss, NULL);
 	}
 }

@@ -53,6 +53,9 @@ void signal_disown(int sig);
  * pending. Any thread; not in a signal handler. */
 int signal_post(struct coro *c, int sig, const siginfo_t *info);
 
+/* Whether sp is on the alternate stack of me. */
+bool signal_on_altstack(const struct coro *me, const void *sp);
+
 /* The mask of the caller. A coroutine's is its own and, while it runs, the
  * kernel thread's; setting it runs what it lets in. */
 sigbits signal_mask(struct coro *me);

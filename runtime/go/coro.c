@@ -129,7 +129,7 @@ void go_ended(struct coro *me, struct unwind *u)
 	if (n) {
 		me->user = NULL;
 		publish(n, u, trace);
-		if (n->scope)
+		if (n->child)
 			scope_child_ended(n);
 		native_unref(n);
 	} else {

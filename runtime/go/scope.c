@@ -16,6 +16,7 @@
 #include "fault/unwind.h"
 #include "go.h"
 #include "go/scope.h"
+#include "mem/slab.h"
 #include "sched/ready.h"
 #include "wait/lot.h"
 #include "wait/native.h"
@@ -36,6 +37,18 @@ struct scope {
 _Static_assert(sizeof(struct scope) <= sizeof(struct cogo_scope),
 	       "the public structure has room");
 
+/* What a coroutine has as a child: from when it is made until it has ended. */
+struct scope_child {
+	struct list sibling;		/* P1 */
+	struct cogo_coro *handle;
+	struct scope *scope;
+	int (*task)(void *);
+	void *arg;
+	int status;			/* what the task returned */
+};
+
+static struct slab children = SLAB_INIT(struct scope_child, handle);
+
 static struct scope *inner(struct cogo_scope *s)
 {
 	return (struct scope *)s;
@@ -50,7 +63,7 @@ static void fail(struct scope *s, int failure, const char *message)
 		if (message)
 			strncpy(s->message, message, sizeof(s->message) - 1);
 		list_for_each_safe(pos, tmp, &s->children)
-			go_cancel(list_entry(pos, struct cogo_coro, sibling),
+			go_cancel(list_entry(pos, struct scope_child, sibling)->handle,
 				  -failure);
 	}
 	unlock(&s->lock);
@@ -58,11 +71,29 @@ static void fail(struct scope *s, int failure, const char *message)
 
 /* The children */
 
+static struct scope_child *get_child(void)
+{
+	struct coro_stock *stock = coro_own_stock();
+
+	return stock ? slab_stock_get(&children, &stock->children)
+		     : slab_get(&children);
+}
+
+static void put_child(struct scope_child *c)
+{
+	struct coro_stock *stock = coro_own_stock();
+
+	if (stock)
+		slab_stock_put(&children, &stock->children, c);
+	else
+		slab_put(&children, c);
+}
+
 static void run(void *arg)
 {
-	struct cogo_coro *n = arg;
+	struct scope_child *c = arg;
 
-	n->status = n->task(n->task_arg);
+	c->status = c->task(c->arg);
 }
 
 /* P2. Inside the runtime. */
@@ -80,24 +111,27 @@ static void count_out(struct scope *s)
 
 void scope_child_ended(struct cogo_coro *n)
 {
-	struct scope *s = inner(n->scope);
+	struct scope_child *c = n->child;
+	struct scope *s = c->scope;
 
 	atomic_store_explicit(&n->owed, false, memory_order_relaxed);
 	if (n->how == COGO_PANICKED)
 		fail(s, -ECHILD, n->message ? n->message : "panic");
-	else if (n->status != 0)
-		fail(s, n->status, NULL);
+	else if (c->status != 0)
+		fail(s, c->status, NULL);
 	lock(&s->lock);
-	list_del(&n->sibling);
+	list_del(&c->sibling);
 	unlock(&s->lock);
+	n->child = NULL;
+	put_child(c);
 	count_out(s);
 }
 
 /* What no call returns: the system has an -EAGAIN of its own. */
 #define AT_LIMIT 1
 
-/* Enters n as a child: 0, -ECANCELED, or AT_LIMIT. */
-static int enter(struct scope *s, struct cogo_coro *n)
+/* Enters a child: 0, -ECANCELED, or AT_LIMIT. */
+static int enter(struct scope *s, struct scope_child *c)
 {
 	int r = 0;
 
@@ -108,7 +142,7 @@ static int enter(struct scope *s, struct cogo_coro *n)
 						  memory_order_relaxed) >= s->limit)
 		r = AT_LIMIT;
 	if (r == 0) {
-		list_add_tail(&s->children, &n->sibling);
+		list_add_tail(&s->children, &c->sibling);
 		atomic_fetch_add_explicit(&s->running, 1, memory_order_relaxed);
 	}
 	unlock(&s->lock);
@@ -125,13 +159,24 @@ struct entry {
 static int adopt(struct cogo_coro *n, void *arg)
 {
 	struct entry *e = arg;
+	struct scope_child *c = get_child();
+	int r;
 
-	n->task = e->fn;
-	n->task_arg = e->arg;
+	if (!c)
+		return -ENOMEM;
+	c->handle = n;
+	c->scope = e->s;
+	c->task = e->fn;
+	c->arg = e->arg;
+	c->status = 0;
 	n->fn = run;
-	n->arg = n;
-	n->scope = (struct cogo_scope *)e->s;
-	return enter(e->s, n);
+	n->arg = c;
+	r = enter(e->s, c);
+	if (r)
+		put_child(c);
+	else
+		n->child = c;
+	return r;
 }
 
 static int try_go(struct cogo_scope *scope, const struct cogo_attr *attr,

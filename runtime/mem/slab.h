@@ -22,7 +22,7 @@ struct slab_chunk {
 #define SLAB_LISTS	64
 
 struct slab {
-	size_t size;			/* of one object, a multiple of 64 */
+	size_t size;			/* of one object; most often a multiple of 64 */
 	size_t link;			/* where in it a pointer is ours */
 	struct lock lock;
 	void *free;			/* under lock */
@@ -36,6 +36,9 @@ struct slab {
 #define SLAB_INIT(type, link_member) \
 	{ .size = (sizeof(type) + 63) & ~(size_t)63, \
 	  .link = offsetof(type, link_member) }
+/* Of small ones that are seldom touched: neighbours share a line of the cache. */
+#define SLAB_INIT_DENSE(type, link_member) \
+	{ .size = sizeof(type), .link = offsetof(type, link_member) }
 
 /* An object, zeroed if it never lived before; NULL without memory. */
 void *slab_get(struct slab *s);

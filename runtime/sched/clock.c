@@ -26,26 +26,28 @@ static cogo_time clock_now(clockid_t clock)
 	return (cogo_time)ts.tv_sec * SECOND + ts.tv_nsec;
 }
 
-static void set(struct coro *c, cogo_time used, cogo_time since)
+static void set(struct coro_rare *r, cogo_time used, cogo_time since)
 {
-	uint32_t turn = atomic_load_explicit(&c->cpu.turn, memory_order_relaxed);
+	uint32_t turn = atomic_load_explicit(&r->cpu.turn, memory_order_relaxed);
 
-	atomic_store_explicit(&c->cpu.turn, turn + 1, memory_order_relaxed);
+	atomic_store_explicit(&r->cpu.turn, turn + 1, memory_order_relaxed);
 	/* Who sees what comes now sees that turn is odd, or later. */
 	atomic_thread_fence(memory_order_release);
-	write_once(c->cpu.used, used);
-	write_once(c->cpu.since, since);
-	atomic_store_explicit(&c->cpu.turn, turn + 2, memory_order_release);
+	write_once(r->cpu.used, used);
+	write_once(r->cpu.since, since);
+	atomic_store_explicit(&r->cpu.turn, turn + 2, memory_order_release);
 }
 
 void clock_switched(struct coro *from, struct coro *to)
 {
 	cogo_time now = clock_now(CLOCK_THREAD_CPUTIME_ID);
+	struct coro_rare *r = from->rare;
 
-	if (from->cpu.since)
-		set(from, from->cpu.used + now - from->cpu.since, 0);
-	if (read_once(to->counted))
-		set(to, to->cpu.used, now);
+	if (r && r->cpu.since)
+		set(r, r->cpu.used + now - r->cpu.since, 0);
+	/* Who counts it has given it that before. */
+	if (read_once(to->counted) && (r = to->rare))
+		set(r, r->cpu.used, now);
 }
 
 cogo_time clock_of_tid(int tid)
@@ -53,23 +55,23 @@ cogo_time clock_of_tid(int tid)
 	return clock_now(CLOCK_OF_TID(tid));
 }
 
-static cogo_time clock_of_other(struct coro *c)
+static cogo_time clock_of_other(struct coro *c, struct coro_rare *r)
 {
 	cogo_time since, used, now;
 	struct worker *w;
 	uint32_t turn;
 
 	for (;;) {
-		turn = atomic_load_explicit(&c->cpu.turn, memory_order_acquire);
-		since = read_once(c->cpu.since);
-		used = read_once(c->cpu.used);
+		turn = atomic_load_explicit(&r->cpu.turn, memory_order_acquire);
+		since = read_once(r->cpu.since);
+		used = read_once(r->cpu.used);
 		/* None: it has ended meanwhile, and is another's by now. */
 		w = read_once(c->worker);
 		now = since && w ? clock_of_tid(read_once(w->tid)) : since;
 		/* What was read is of turn, if that is still what it is. */
 		atomic_thread_fence(memory_order_acquire);
 		if (!(turn & 1) && turn == atomic_load_explicit(
-					   &c->cpu.turn, memory_order_relaxed))
+					   &r->cpu.turn, memory_order_relaxed))
 			return used + now - since;
 		arch_relax();
 	}
@@ -77,16 +79,19 @@ static cogo_time clock_of_other(struct coro *c)
 
 cogo_time clock_of(struct coro *c)
 {
+	struct coro_rare *r = c->rare;
 	cogo_time now;
 
+	if (!r)
+		return 0;
 	if (c != self()) {
 		write_once(c->counted, true);
-		return clock_of_other(c);
+		return clock_of_other(c, r);
 	}
 	now = clock_now(CLOCK_THREAD_CPUTIME_ID);
-	if (!c->cpu.since) {
-		set(c, c->cpu.used, now);
+	if (!r->cpu.since) {
+		set(r, r->cpu.used, now);
 		write_once(c->counted, true);
 	}
-	return c->cpu.used + now - c->cpu.since;
+	return r->cpu.used + now - r->cpu.since;
 }

@@ -18,7 +18,8 @@
 
 /* Nanoseconds, of a kernel thread of ours. */
 cogo_time clock_of_tid(int tid);
-/* Nanoseconds. c may be the caller, or one that nobody gives back meanwhile. */
+/* Nanoseconds; 0 for one that has not been given what to count with, by coro_rare. c
+ * may be the caller, or one that nobody gives back meanwhile. */
 cogo_time clock_of(struct coro *c);
 
 /* The worker goes from one to the other. */

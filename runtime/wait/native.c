@@ -51,8 +51,7 @@ void native_unref(struct cogo_coro *n)
 		free(n->message);
 		free(n->trace);
 	}
-	memset(&n->ended, 0, offsetof(struct cogo_coro, task) -
-				     offsetof(struct cogo_coro, ended));
+	memset(&n->ended, 0, sizeof(*n) - offsetof(struct cogo_coro, ended));
 	stock = coro_own_stock();
 	if (stock)
 		slab_stock_put(&natives, &stock->handles, n);

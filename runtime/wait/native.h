@@ -17,7 +17,7 @@
 #include "coro/coro.h"
 #include "wait/waitq.h"
 
-struct cogo_scope;
+struct scope_child;
 
 /* What its maker writes lies in the first line of the cache; a dead one is left with
  * zeros in the rest. */
@@ -38,13 +38,7 @@ struct cogo_coro {
 	_Atomic int32_t reason;		/* of its cancellation */
 	char *message, *trace;		/* of a panic; malloc, or NULL */
 	char name[16];
-	struct cogo_scope *scope;	/* that it is a child of, or NULL */
-
-	/* A child of a scope: what it runs there. */
-	int (*task)(void *);
-	void *task_arg;
-	int status;			/* what that returned */
-	struct list sibling;		/* under the scope's lock */
+	struct scope_child *child;	/* if it is one: see go/scope.c; or NULL */
 };
 
 /* The caller's own, made now if it has none: NULL without memory. */
