@@ -130,7 +130,8 @@ struct coro {
 	uint32_t why;
 	int fd;			/* … or a descriptor; -1 */
 	const void *what;	/* what it waits for, when that has an address */
-	cogo_time since;	/* parked since, by arch_cycles; 0: unknown */
+	cogo_time since;	/* parked since about then, by arch_cycles; 0:
+				 * unknown */
 	bool contains;		/* its faults become panics */
 	bool trimmed;		/* unused stack given back since it last ran */
 	bool counted;		/* somebody has asked for its processor time */

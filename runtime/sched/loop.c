@@ -635,6 +635,7 @@ static struct coro *find_work(struct worker *w)
 		go_idle(w);
 	}
 	write_once(w->picks, w->picks + 1);
+	write_once(w->moment, (cogo_time)arch_cycles());
 	if (unlikely(w->spinning || w->nap)) {
 		stop_spinning(w);
 		stop_watching(w);

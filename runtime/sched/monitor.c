@@ -134,6 +134,7 @@ static bool look_at(struct worker *w)
 	if (!atomic_load_explicit(&w->slot, memory_order_relaxed) ||
 	    atomic_load_explicit(&w->away, memory_order_relaxed) || !tid)
 		return false;
+	write_once(w->moment, (cogo_time)arch_cycles());
 	cpu = clock_of_tid(tid);
 	used = cpu - w->seen_cpu;
 	if (picks != w->seen_picks) {

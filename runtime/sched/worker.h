@@ -31,6 +31,9 @@ struct worker {
 				 * everybody's */
 	uint32_t index;
 	uint64_t kernel_mask;	/* the thread's signal mask */
+	cogo_time moment;	/* by arch_cycles, when it last looked for work, or
+				 * was looked at: some milliseconds old at most
+				 * while it has its slot */
 	long (*call)(void *);	/* on_worker's */
 	void *call_arg;
 	long call_result;
