@@ -10,6 +10,7 @@
 #include "hook/call.h"
 #include "hook/real.h"
 #include "hook/thread/cancel.h"
+#include "wait/op.h"
 #include <aio.h>
 #include <fcntl.h>
 #include <mqueue.h>
@@ -77,8 +78,24 @@ HOOKED int lockf64(int fd, int how, off64_t n)
 ALIAS(lockf, lockf64);
 
 /* Until what was written has arrived */
-ENDS(int, fsync, (int fd), (fd), SYS_fsync, fd)
-ENDS(int, fdatasync, (int fd), (fd), SYS_fdatasync, fd)
+static long do_sync(struct coro *me, int fd, long nr, bool data)
+{
+	struct poller_job job = { .what = POLLER_FSYNC, .fd = fd, .flags = data };
+	long result;
+	int r = -EAGAIN;
+
+	if (unlikely(poller_does_ops())) {
+		cancel_point(me);
+		door_enter(me);
+		me->fd = fd;
+		r = op_do(me, &job, COGO_FOREVER, WHY_DISK, &result);
+		door_leave(me);
+	}
+	return r == 0 ? result : gate_finish(me, WHY_DISK, true, nr, fd);
+}
+IN_KERNEL(int, fsync, (int fd), (fd), do_sync(me, fd, SYS_fsync, false))
+IN_KERNEL(int, fdatasync, (int fd), (fd),
+	  do_sync(me, fd, SYS_fdatasync, true))
 ENDS(int, msync, (void *at, size_t n, int flags), (at, n, flags),
      SYS_msync, (long)at, (long)n, flags)
 SLEEPS(int, tcdrain, (int fd), (fd), true, SYS_ioctl, fd, TCSBRK, 1)

@@ -60,7 +60,8 @@ int io_wait_for_all(struct coro *me, const struct fd_wait *w, const struct io_op
 	me->fd = w->asked;
 	r = op_do(me, &job, deadline, op->why, ret_result);
 	/* The signal that goes with it only the call itself brings. */
-	return r == 0 && *ret_result == -EPIPE ? -EAGAIN : r;
+	return r == 0 && (*ret_result == -EPIPE || *ret_result == -EFBIG) ? -EAGAIN
+									  : r;
 }
 
 bool io_wait(struct coro *me, struct fd_wait *w, const struct io_op *op,
@@ -284,19 +285,30 @@ static bool whole_writev(int fd, const void *arg, struct poller_job *ret)
 	       io_whole_send(v->iov->iov_base, v->iov->iov_len, 0, ret);
 }
 
-static bool whole_read_at(int fd, const void *arg, struct poller_job *ret)
+static bool whole_at(enum poller_what what, const struct io_vec *v,
+		     struct poller_job *ret)
 {
-	const struct io_vec *v = arg;
 	size_t n = v->n == 1 ? v->iov->iov_len : 0;
 
-	(void)fd;
 	if (n == 0 || n > MOST_AT_ONCE || v->flags)
 		return false;
-	ret->what = POLLER_READ_AT;
+	ret->what = what;
 	ret->at = v->iov->iov_base;
 	ret->n = n;
 	ret->offset = v->offset;
 	return true;
+}
+
+static bool whole_read_at(int fd, const void *arg, struct poller_job *ret)
+{
+	(void)fd;
+	return whole_at(POLLER_READ_AT, arg, ret);
+}
+
+static bool whole_write_at(int fd, const void *arg, struct poller_job *ret)
+{
+	(void)fd;
+	return whole_at(POLLER_WRITE_AT, arg, ret);
 }
 
 static struct io_call block_vec(int fd, const struct io_vec *v, long plain, long at)
@@ -332,7 +344,7 @@ const struct io_op io_write_op = {
 	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, false, false, whole_writev,
 };
 static const struct io_op write_at_op = {
-	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true, false, NULL,
+	try_writev, block_writev, POLLER_OUT, WHY_WRITE, true, true, false, whole_write_at,
 };
 
 int io_rest(const struct iovec *iov, size_t n, size_t done,

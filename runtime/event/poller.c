@@ -558,7 +558,7 @@ int poller_op_start(struct poller_op *op, const struct poller_job *job)
 		return -EAGAIN;
 	op->fd = job->fd;
 	op->dir = job->dir;
-	op->alone = job->what != POLLER_READ_AT;
+	op->alone = !poller_ends_by_itself(job->what);
 	lock(&p->lock);
 	if (!op->alone || !p->op[job->dir])
 		r = ops()->start(job, (uint64_t)(uintptr_t)op);

@@ -17,18 +17,25 @@ enum { POLLER_IN, POLLER_OUT, POLLER_DIRS };
 /* A whole operation: what the kernel does from beginning to end while its
  * coroutine waits. What `at` and `more` point to is the kernel's until it is done. */
 enum poller_what {
-	POLLER_RECV, POLLER_SEND, POLLER_ACCEPT, POLLER_READ_AT,
+	POLLER_RECV, POLLER_SEND, POLLER_ACCEPT,
 	POLLER_RECVMSG, POLLER_SENDMSG,		/* at: a struct msghdr */
 	POLLER_READV,		/* from a socket; at: n pieces */
+	/* What ends by itself, as all that a disk has to do. */
+	POLLER_READ_AT, POLLER_WRITE_AT, POLLER_FSYNC,
 };
+static inline bool poller_ends_by_itself(enum poller_what what)
+{
+	return what >= POLLER_READ_AT;
+}
+
 struct poller_job {
 	enum poller_what what;
 	int fd, dir;
 	void *at;
 	size_t n;
 	void *more;		/* where to say how much of `at` was used, or NULL */
-	unsigned flags;		/* MSG_*, SOCK_* */
-	off_t offset;		/* to read at, which ends by itself */
+	unsigned flags;		/* MSG_*, SOCK_*; of FSYNC whether data are enough */
+	off_t offset;		/* to read or write at */
 	bool stream;		/* where less than n is read, nothing is left for
 				 * now, most likely */
 	bool in_vain;		/* it has been tried, or is not worth a try: it is

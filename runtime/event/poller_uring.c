@@ -249,10 +249,12 @@ static void write_down(struct io_uring_sqe *e, const struct poller_job *job)
 		[POLLER_RECV] = IORING_OP_RECV,
 		[POLLER_SEND] = IORING_OP_SEND,
 		[POLLER_ACCEPT] = IORING_OP_ACCEPT,
-		[POLLER_READ_AT] = IORING_OP_READ,
 		[POLLER_RECVMSG] = IORING_OP_RECVMSG,
 		[POLLER_SENDMSG] = IORING_OP_SENDMSG,
 		[POLLER_READV] = IORING_OP_READV,
+		[POLLER_READ_AT] = IORING_OP_READ,
+		[POLLER_WRITE_AT] = IORING_OP_WRITE,
+		[POLLER_FSYNC] = IORING_OP_FSYNC,
 	};
 
 	e->opcode = opcodes[job->what];
@@ -263,7 +265,11 @@ static void write_down(struct io_uring_sqe *e, const struct poller_job *job)
 		e->addr2 = (uint64_t)(uintptr_t)job->more;
 		e->accept_flags = job->flags;
 		return;
+	case POLLER_FSYNC:
+		e->fsync_flags = job->flags ? IORING_FSYNC_DATASYNC : 0;
+		return;
 	case POLLER_READ_AT:
+	case POLLER_WRITE_AT:
 		e->off = (uint64_t)job->offset;
 		/* fall through */
 	case POLLER_READV:

@@ -74,7 +74,7 @@ int op_do(struct coro *me, const struct poller_job *job, cogo_time deadline,
 	 * the kernel itself. */
 	if (me->bound || me->own_files)
 		return -EAGAIN;
-	if (job->what == POLLER_READ_AT) {
+	if (poller_ends_by_itself(job->what)) {
 		ticket = wait_open_closed(me);
 		deadline = COGO_FOREVER;
 	} else {

@@ -669,6 +669,48 @@ Test(poller, a_file_is_read_by_many_at_once)
 	check_eq(lseek(file, 0, SEEK_CUR), sizeof(text));
 }
 
+Test(poller, a_file_is_written_by_many_at_once_and_synced)
+{
+	static char text[] = "abcdefghi";
+	struct poller_op ops[3], sync;
+	char name[] = "/tmp/test_poller.XXXXXX", got[9];
+	int fds[2], file;
+
+	prepare_ops(fds);
+	file = mkstemp(name);
+	check(file >= 0);
+	unlink(name);
+	for (int i = 0; i < 3; i++) {
+		struct poller_job job = {
+			.what = POLLER_WRITE_AT, .fd = file, .dir = POLLER_OUT,
+			.at = text + 3 * i, .n = 3, .offset = 3 * i,
+		};
+
+		ops[i].coro = &c[i];
+		ops[i].ticket = wait_open_closed(&c[i]);
+		check_eq(poller_op_start(&ops[i], &job), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		look_until_done(&ops[i]);
+		poller_op_end(&ops[i], false);
+		check_eq(ops[i].result, 3);
+	}
+	for (unsigned data = 0; data < 2; data++) {
+		struct poller_job job = { .what = POLLER_FSYNC, .fd = file,
+					  .flags = data };
+
+		sync.coro = &c[0];
+		sync.ticket = wait_open_closed(&c[0]);
+		check_eq(poller_op_start(&sync, &job), 0);
+		look_until_done(&sync);
+		poller_op_end(&sync, false);
+		check_eq(sync.result, 0);
+	}
+	check_eq(pread(file, got, 9, 0), 9);
+	check(memcmp(got, text, 9) == 0);
+	check_eq(lseek(file, 0, SEEK_CUR), 0);
+}
+
 static void do_all(struct poller_op *op, const struct poller_job *job)
 {
 	op->coro = &c[0];
