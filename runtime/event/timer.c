@@ -190,9 +190,10 @@ static bool grow(struct heap *h)
 	}
 	/* In this order: a fork may come at any moment, and the child goes on
 	 * with what h says. */
-	h->when = when;
-	h->what = what;
-	h->room = room;
+	write_once(h->when, when);
+	write_once(h->what, what);
+	atomic_thread_fence(memory_order_release);
+	write_once(h->room, room);
 	if (was)
 		sys_unmap(old, bytes_for(was));
 	return true;

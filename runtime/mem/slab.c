@@ -134,8 +134,12 @@ static void *cut(struct slab *s, struct slab_stock *stock)
 void slab_stock_put_slow(struct slab *s, struct slab_stock *stock)
 {
 	lock(&s->lock);
-	if (s->nlists < SLAB_LISTS)
-		s->lists[s->nlists++] = cut(s, stock);
+	if (s->nlists < SLAB_LISTS) {
+		s->lists[s->nlists] = cut(s, stock);
+		/* In this order: a fork may come at any moment. */
+		atomic_thread_fence(memory_order_release);
+		write_once(s->nlists, s->nlists + 1);
+	}
 	while (stock->n > SLAB_STOCK)
 		put(s, take(s, stock));
 	unlock(&s->lock);
