@@ -305,7 +305,7 @@ static long resident_pages(void)
 /* They wait with a deadline far away, and are woken before, again and again. */
 Test(timer, those_that_are_disarmed_make_room, .timeout = 120)
 {
-	enum { LIVE = 300, TURNS = 200000 };
+	enum { LIVE = 300, TURNS = 2000000 };
 	static struct coro some[LIVE];
 	long before, after;
 	bool first;
@@ -322,7 +322,8 @@ Test(timer, those_that_are_disarmed_make_room, .timeout = 120)
 		check(!first);
 	}
 	after = resident_pages();
-	check(after - before < 250);
+	/* They would be 48 MB; a sanitizer has notes of its own. */
+	check(after - before < 5000);
 	for (int i = 0; i < LIVE; i++)
 		timer_disarm(&some[i]);
 	check_eq(timer_first(), COGO_FOREVER);
