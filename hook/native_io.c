@@ -386,29 +386,17 @@ int cogo_accept(int fd, struct sockaddr *addr, unsigned *len, cogo_time deadline
 static long begin_connect(struct coro *me, int fd, const struct sockaddr *addr,
 			  unsigned len)
 {
-	static const struct timeval tick = { 0, 1 };
-	bool lend = fdtab_ours(fd) && !fdtab_nonblocking(fd);
-	struct timeval before = { 0, 0 };
-	socklen_t size = sizeof(before);
 	const long args[6] = { fd, (long)addr, len };
 	long r;
 
-	/* As hook/socket.c has it: a send timeout of one tick, on a socket that
-	 * is ours alone. */
-	if (lend) {
-		sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before,
-			 &size);
-		sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &tick,
-			 sizeof(tick));
-	}
+	if (fdtab_nonblocking(fd))
+		return sys_call(SYS_connect, fd, addr, len);
+	if (fdtab_ours(fd))
+		return socket_connect_begin(fd, addr, len);
 	me->fd = fd;
 	block_enter(me, WHY_CONNECT);
-	r = lend || fdtab_nonblocking(fd) ? sys_call(SYS_connect, fd, addr, len)
-					  : gate_call(me, SYS_connect, args);
+	r = gate_call(me, SYS_connect, args);
 	block_exit(me);
-	if (lend)
-		sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before,
-			 sizeof(before));
 	return r;
 }
 

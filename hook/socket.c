@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -662,36 +663,30 @@ static long connect_asleep(struct coro *me, int fd, const long args[6])
 	}
 }
 
-/* connect knows no "not this time" either. A socket that is ours alone is
- * lent a send timeout of one tick: connect then returns EINPROGRESS, and the
- * rest of the wait costs no kernel thread. */
+/* connect knows no "not this time" either. So a socket that is ours alone does not
+ * block while it is told to: the rest of the wait costs no kernel thread. */
+long socket_connect_begin(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	static const int on = 1, off = 0;
+	long r;
+
+	sys_call(SYS_ioctl, fd, FIONBIO, &on);
+	r = sys_call(SYS_connect, fd, addr, len);
+	sys_call(SYS_ioctl, fd, FIONBIO, &off);
+	return r;
+}
+
 static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
 			 socklen_t len)
 {
-	static const struct timeval tick = { 0, 1 };
 	struct fd_wait w = FD_WAIT(fd, POLLER_OUT);
-	struct timeval before;
-	socklen_t size = sizeof(before);
-	cogo_time until = COGO_FOREVER;
+	cogo_time until = io_deadline(fd, POLLER_OUT);
+	socklen_t size = sizeof(int);
 	int error = 0;
-	long r;
+	long r = socket_connect_begin(fd, addr, len);
 
-	sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before, &size);
-	if (before.tv_sec || before.tv_usec)
-		until = sys_now() + before.tv_sec * 1000000000ll +
-			before.tv_usec * 1000ll;
-	sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &tick, sizeof(tick));
-	/* It takes a tick, so nothing needs to break it off; and what has come
-	 * up before must not, or the connection would never have been begun. */
-	block_enter(me, WHY_CONNECT);
-	r = sys_call(SYS_connect, fd, addr, len);
-	block_exit(me);
-	sys_call(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &before,
-		 sizeof(before));
-	/* Broken off, it goes on just as it does when the time is up. */
-	if (r == -EINTR)
-		r = -EINPROGRESS;
-	if (r != -EINPROGRESS)
+	/* Already: by another, or before it was broken off. */
+	if (r != -EINPROGRESS && r != -EALREADY)
 		return r;
 	for (;;) {
 		struct pollfd p = { .fd = w.fd, .events = POLLOUT };
@@ -709,7 +704,6 @@ static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
 		if (r)
 			goto out;
 	}
-	size = sizeof(error);
 	sys_call(SYS_getsockopt, w.fd, SOL_SOCKET, SO_ERROR, &error, &size);
 	r = -error;
 out:
