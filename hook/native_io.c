@@ -402,12 +402,11 @@ static long begin_connect(struct coro *me, int fd, const struct sockaddr *addr,
 
 /* Whether a connection that was broken off is being made all the same. (A local
  * one whose listener is full is not: it says EAGAIN.) */
-static long finish_connect(struct coro *me, int fd, cogo_time deadline)
+static long finish_connect(struct coro *me, int fd, const struct sockaddr *addr,
+			   unsigned len, cogo_time deadline)
 {
 	struct fd_wait w = FD_WAIT(fd, POLLER_OUT);
 	bool late = false;
-	int error = 0;
-	socklen_t size = sizeof(error);
 	long r;
 	int e;
 
@@ -427,9 +426,10 @@ static long finish_connect(struct coro *me, int fd, cogo_time deadline)
 		if (r)
 			goto out;
 	}
-	r = sys_call(SYS_getsockopt, w.fd, SOL_SOCKET, SO_ERROR, &error, &size);
-	if (r == 0)
-		r = -error;
+	/* As hook/socket.c has it. */
+	r = begin_connect(me, w.fd, addr, len);
+	if (r == -EISCONN)
+		r = 0;
 out:
 	fd_done(&w);
 	return r;
@@ -479,7 +479,7 @@ int cogo_connect(int fd, const struct sockaddr *addr, unsigned len,
 		break;
 	}
 	if (r == -EINPROGRESS || r == -EALREADY)
-		r = finish_connect(me, fd, deadline);
+		r = finish_connect(me, fd, addr, len, deadline);
 	return cancel_out(me, (int)r);
 }
 

@@ -676,39 +676,40 @@ long socket_connect_begin(int fd, const struct sockaddr *addr, socklen_t len)
 	return r;
 }
 
+/* What came of it a second call says, and not the socket's error alone: only then is
+ * the socket one that is connected, or may be told to connect once more. */
 static long connect_ours(struct coro *me, int fd, const struct sockaddr *addr,
 			 socklen_t len)
 {
 	struct fd_wait w = FD_WAIT(fd, POLLER_OUT);
 	cogo_time until = io_deadline(fd, POLLER_OUT);
-	socklen_t size = sizeof(int);
-	int error = 0;
-	long r = socket_connect_begin(fd, addr, len);
+	long first = 0;		/* -EALREADY: by another, or before it was broken off */
+	long r;
 
-	/* Already: by another, or before it was broken off. */
-	if (r != -EINPROGRESS && r != -EALREADY)
-		return r;
 	for (;;) {
 		struct pollfd p = { .fd = w.fd, .events = POLLOUT };
 
 		fd_sample(&w);
-		if (sys_poll_now(&p, 1) != 0)
-			break;
+		if (!first || sys_poll_now(&p, 1) != 0) {
+			r = socket_connect_begin(w.fd, addr, len);
+			if (r != -EINPROGRESS && r != -EALREADY)
+				break;
+			if (!first)
+				first = r;
+			continue;
+		}
 		r = fd_wait(&w, until, WHY_CONNECT);
 		if (r == 0)
 			continue;
 		if (r == -ETIMEDOUT)
-			r = -EINPROGRESS;
+			r = first;
 		else if (r == -EINTR || r == -ECANCELED)
 			r = gate_interrupted(me, until == COGO_FOREVER);
 		if (r)
-			goto out;
+			break;
 	}
-	sys_call(SYS_getsockopt, w.fd, SOL_SOCKET, SO_ERROR, &error, &size);
-	r = -error;
-out:
 	fd_done(&w);
-	return r;
+	return r == -EISCONN && first ? 0 : r;
 }
 
 HOOKED int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
