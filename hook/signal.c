@@ -604,31 +604,29 @@ static bool on_it(const struct coro *me)
 
 static int set_altstack(struct coro *me, const stack_t *ss)
 {
-	struct coro_rare *r = me->rare;
+	struct coro_rare *r;
 
 	if (on_it(me))
 		return -EPERM;
 	if (ss->ss_flags & ~(SS_DISABLE | SS_ONSTACK | (int)SS_AUTODISARM))
 		return -EINVAL;
 	if (ss->ss_flags & SS_DISABLE) {
-		if (r)
-			r->altstack.size = 0;
+		if (me->rare)
+			me->rare->altstack.size = 0;
 		return 0;
 	}
 	if (ss->ss_size < 2048)
 		return -ENOMEM;
-	if (!r) {
-		door_enter(me);
-		r = coro_rare(me);
-		door_leave(me);
+	/* No handler runs on half of one and half of the other. */
+	door_enter(me);
+	r = coro_rare(me);
+	if (r) {
+		r->altstack.low = ss->ss_sp;
+		r->altstack.size = ss->ss_size;
+		r->altstack.flags = (unsigned)ss->ss_flags & SS_AUTODISARM;
 	}
-	if (!r)
-		return -ENOMEM;
-	r->altstack.low = ss->ss_sp;
-	r->altstack.flags = (unsigned)ss->ss_flags & SS_AUTODISARM;
-	/* Last: a handler may come in between. */
-	write_once(r->altstack.size, ss->ss_size);
-	return 0;
+	door_leave(me);
+	return r ? 0 : -ENOMEM;
 }
 
 HOOKED int sigaltstack(const stack_t *ss, stack_t *old)

@@ -636,17 +636,41 @@ Test(poller, one_operation_at_a_time_is_under_way_in_a_direction)
 	check_eq(look_until_done(&second), 1);
 }
 
+static int nameless_file(void)
+{
+	char name[] = "/tmp/test_poller.XXXXXX";
+	int file = mkstemp(name);
+
+	check(file >= 0);
+	unlink(name);
+	return file;
+}
+
+/* What ends by itself has the wait that nobody breaks off. */
+static void begin_at_disk(struct poller_op *op, int i, const struct poller_job *job)
+{
+	op->coro = &c[i];
+	op->ticket = wait_open_closed(&c[i]);
+	check_eq(poller_op_start(op, job), 0);
+}
+
+static void end_at_disk(struct poller_op *op, int result)
+{
+	look_until_done(op);
+	poller_op_end(op, false);
+	check_eq(op->result, result);
+	check_eq(wait_result(op->coro), WAIT_WOKEN);
+}
+
 Test(poller, a_file_is_read_by_many_at_once)
 {
 	static const char text[] = "what is at its place";
 	struct poller_op ops[3];
-	char name[] = "/tmp/test_poller.XXXXXX", got[3][4];
+	char got[3][4];
 	int fds[2], file;
 
 	prepare_ops(fds);
-	file = mkstemp(name);
-	check(file >= 0);
-	unlink(name);
+	file = nameless_file();
 	check_eq(write(file, text, sizeof(text)), sizeof(text));
 	for (int i = 0; i < 3; i++) {
 		struct poller_job job = {
@@ -654,16 +678,11 @@ Test(poller, a_file_is_read_by_many_at_once)
 			.at = got[i], .n = 4, .offset = 5 * i,
 		};
 
-		ops[i].coro = &c[i];
-		ops[i].ticket = wait_open_closed(&c[i]);
-		check_eq(poller_op_start(&ops[i], &job), 0);
+		begin_at_disk(&ops[i], i, &job);
 	}
 	for (int i = 0; i < 3; i++) {
-		look_until_done(&ops[i]);
-		poller_op_end(&ops[i], false);
-		check_eq(ops[i].result, 4);
+		end_at_disk(&ops[i], 4);
 		check(memcmp(got[i], text + 5 * i, 4) == 0);
-		check_eq(wait_result(&c[i]), WAIT_WOKEN);
 	}
 	/* Where the file stands has nothing to do with it. */
 	check_eq(lseek(file, 0, SEEK_CUR), sizeof(text));
@@ -673,38 +692,27 @@ Test(poller, a_file_is_written_by_many_at_once_and_synced)
 {
 	static char text[] = "abcdefghi";
 	struct poller_op ops[3], sync;
-	char name[] = "/tmp/test_poller.XXXXXX", got[9];
+	char got[9];
 	int fds[2], file;
 
 	prepare_ops(fds);
-	file = mkstemp(name);
-	check(file >= 0);
-	unlink(name);
+	file = nameless_file();
 	for (int i = 0; i < 3; i++) {
 		struct poller_job job = {
 			.what = POLLER_WRITE_AT, .fd = file, .dir = POLLER_OUT,
 			.at = text + 3 * i, .n = 3, .offset = 3 * i,
 		};
 
-		ops[i].coro = &c[i];
-		ops[i].ticket = wait_open_closed(&c[i]);
-		check_eq(poller_op_start(&ops[i], &job), 0);
+		begin_at_disk(&ops[i], i, &job);
 	}
-	for (int i = 0; i < 3; i++) {
-		look_until_done(&ops[i]);
-		poller_op_end(&ops[i], false);
-		check_eq(ops[i].result, 3);
-	}
+	for (int i = 0; i < 3; i++)
+		end_at_disk(&ops[i], 3);
 	for (unsigned data = 0; data < 2; data++) {
 		struct poller_job job = { .what = POLLER_FSYNC, .fd = file,
 					  .flags = data };
 
-		sync.coro = &c[0];
-		sync.ticket = wait_open_closed(&c[0]);
-		check_eq(poller_op_start(&sync, &job), 0);
-		look_until_done(&sync);
-		poller_op_end(&sync, false);
-		check_eq(sync.result, 0);
+		begin_at_disk(&sync, 0, &job);
+		end_at_disk(&sync, 0);
 	}
 	check_eq(pread(file, got, 9, 0), 9);
 	check(memcmp(got, text, 9) == 0);
