@@ -581,15 +581,15 @@ static int64_t switches(void)
 	return sum;
 }
 
-/* Until it has used less than a millisecond in half a second. One that is never
- * so quiet is taken as it is after five seconds. */
+/* Until none of its threads has woken in two seconds: what it does once, when it
+ * becomes quiet, is done. One that is never so quiet is taken as it is after ten. */
 static void wait_until_quiet(void)
 {
-	for (int i = 0; i < 10; i++) {
-		int64_t cpu = server_cpu();
+	for (int i = 0; i < 5; i++) {
+		int64_t before = switches();
 
-		wait_for(SEC / 2);
-		if (server_cpu() - cpu < SEC / 1000)
+		wait_for(2 * SEC);
+		if (switches() == before)
 			return;
 	}
 }

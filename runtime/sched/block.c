@@ -14,6 +14,7 @@
 #include "event/poller.h"
 #include "inspect/census.h"
 #include "sched/loop.h"
+#include "sched/monitor.h"
 #include <string.h>
 
 /* Hand-offs that the monitor noticed and that last: how long the longest took
@@ -42,8 +43,10 @@ static void want_slot(struct worker *w)
 {
 	block_noticed_end(w);
 	if (!atomic_load_explicit(&w->slot, memory_order_relaxed) &&
-	    loop_take_slot())
+	    loop_take_slot()) {
 		atomic_store_explicit(&w->slot, true, memory_order_release);
+		monitor_activity();
+	}
 }
 
 void block_enter(struct coro *me, enum why why)

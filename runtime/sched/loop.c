@@ -430,6 +430,7 @@ static void be_spare(struct worker *w)
 	poller_submit();
 	if (loop_take_slot()) {
 		atomic_store_explicit(&w->slot, true, memory_order_relaxed);
+		monitor_activity();
 		return;
 	}
 	/* Not while we count as the one who searches: nobody else would. */
@@ -461,6 +462,7 @@ static void be_spare(struct worker *w)
 		worker_doze(w, COGO_FOREVER);
 	}
 	atomic_store_explicit(&w->away, false, memory_order_relaxed);
+	monitor_activity();
 }
 
 static void leave_idle(struct worker *w)
@@ -477,6 +479,7 @@ static void leave_idle(struct worker *w)
 		atomic_fetch_sub_explicit(&sched.nidle, 1, memory_order_relaxed);
 	}
 	unlock(&sched.lock);
+	monitor_activity();
 }
 
 /* ---- watching ----
@@ -569,7 +572,6 @@ static void be_poller(struct worker *w, cogo_time nap_ends)
 	leave_idle(w);
 	if (until != COGO_FOREVER)
 		timer_run(sys_now(), &due);
-	monitor_activity();
 	if (due.n)
 		ready_all(&due);
 }
@@ -605,7 +607,6 @@ static void go_idle(struct worker *w)
 	}
 	worker_doze(w, until);
 	leave_idle(w);
-	monitor_activity();
 }
 
 static struct coro *find_work(struct worker *w)
@@ -651,6 +652,7 @@ void loop(struct worker *w)
 {
 	struct coro *c;
 
+	monitor_activity();
 	while (likely(!w->kept)) {
 		c = find_work(w);
 		if (!c)

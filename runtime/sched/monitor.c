@@ -21,13 +21,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define QUIET_TICKS	250	/* without a pick before it sleeps for good */
-#define TRIM_TICKS	100	/* between two walks over the parked */
+#define QUIET_TICKS	10	/* without a worker that runs: it sleeps */
+#define WALK_EVERY	1000000000	/* ns: over the parked */
+#define WALKS_AFTER	2	/* once nothing runs: the last trims the last */
 #define STILL_TICKS	5	/* without running at all: asleep */
 
 static struct {
 	_Atomic uint32_t word;		/* futex: bumped by whoever wants us */
-	_Atomic uint32_t asleep;	/* for good, until activity */
+	_Atomic uint32_t asleep;	/* until activity */
 	_Atomic uint32_t wanted;	/* workers */
 	bool limit_said;
 	_Atomic uint32_t tid;		/* or BEGINNING, a futex then; 0: none */
@@ -52,6 +53,9 @@ void monitor_want_worker(void)
 
 void monitor_activity(void)
 {
+	/* seq_cst: pairs with the one in monitor_main. Either we see that it
+	 * sleeps, or it sees that we do not. */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (likely(!atomic_load_explicit(&monitor.asleep, memory_order_relaxed)))
 		return;
 	if (atomic_exchange_explicit(&monitor.asleep, 0, memory_order_acq_rel))
@@ -238,10 +242,19 @@ static long trim(struct coro *c, void *arg)
 	return 0;
 }
 
+static void sleep_until(cogo_time until, uint32_t seen)
+{
+	if (until == COGO_FOREVER) {
+		atomic_fetch_add_explicit(&monitor_news, 1, memory_order_release);
+		sys_futex_wake(&monitor_news, 1);
+	}
+	sys_futex_wait(&monitor.word, seen, until);
+}
+
 static void *monitor_main(void *arg UNUSED)
 {
-	unsigned quiet = 0, ticks = 0;
-	cogo_time now, walked = 0, walk;
+	cogo_time now, walked = 0, walk, walk_at = sys_now() + WALK_EVERY;
+	unsigned quiet = 0, walks = 0;
 	uint32_t seen;
 
 	begun_as((uint32_t)sys_gettid());
@@ -250,31 +263,37 @@ static void *monitor_main(void *arg UNUSED)
 		now = sys_now();
 		make_wanted();
 		serve(now);
-		quiet = look_at_all() ? 0 : quiet + 1;
+		quiet++;
+		if (look_at_all())
+			quiet = walks = 0;
 		/* Nothing may wait while there is anybody to run it. */
 		if (loop_work_waits()) {
 			wake_worker();
-			quiet = 0;
+			quiet = walks = 0;
 		}
-		if (++ticks % TRIM_TICKS == 0) {
+		if (now >= walk_at) {
 			walk = (cogo_time)arch_cycles();
 			coro_each(trim, &walked);
 			walked = walk;
+			walk_at = now + WALK_EVERY;
+			walks++;
 		}
 		if (quiet > QUIET_TICKS) {
 			/* Set first, looked at once more after: whoever runs
 			 * between finds it set, and pokes. */
 			atomic_store_explicit(&monitor.asleep, 1,
-					      memory_order_seq_cst);
-			if (!look_at_all()) {
-				atomic_fetch_add_explicit(&monitor_news, 1,
-							  memory_order_release);
-				sys_futex_wake(&monitor_news, 1);
-				sys_futex_wait(&monitor.word, seen, COGO_FOREVER);
-				quiet = 0;
-			}
+					      memory_order_relaxed);
+			/* seq_cst: pairs with monitor_activity's. */
+			atomic_thread_fence(memory_order_seq_cst);
+			if (!look_at_all())
+				sleep_until(walks < WALKS_AFTER ? walk_at :
+								  COGO_FOREVER,
+					    seen);
 			atomic_store_explicit(&monitor.asleep, 0,
 					      memory_order_relaxed);
+			if (atomic_load_explicit(&monitor.word,
+						 memory_order_acquire) != seen)
+				quiet = walks = 0;
 			continue;
 		}
 		sys_futex_wait(&monitor.word, seen, now + MONITOR_TICK);

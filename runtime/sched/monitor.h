@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* sched/monitor.h - the one who notices.
  *
- * A kernel thread that looks every MONITOR_TICK while anything runs, and
- * sleeps for good while nothing does. It takes slots from workers that are
- * stuck, makes workers, polls and runs timers when nobody has, and gives back
- * the stack pages of coroutines that have been parked for long. */
+ * A kernel thread that looks every MONITOR_TICK while anything runs, wakes twice
+ * more for the stacks when nothing does, and then sleeps for good. It takes slots
+ * from workers that are stuck, makes workers, polls and runs timers when nobody
+ * has, and gives back the stack pages of coroutines that have been parked for
+ * long. */
 #ifndef COGO_SCHED_MONITOR_H
 #define COGO_SCHED_MONITOR_H
 
@@ -17,7 +18,8 @@ int monitor_start(void);
 /* A worker is needed and there is no spare. Any thread, signal handlers too. */
 void monitor_want_worker(void);
 
-/* Something runs again. Cheap when the monitor is awake. */
+/* Something runs again: for whoever is a worker with a slot and not away from now
+ * on, once that is written. Cheap when the monitor is awake. */
 void monitor_activity(void);
 
 /* Makes it, and whoever waits for news of it, look about. */

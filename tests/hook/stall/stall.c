@@ -14,7 +14,9 @@
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "../../support/expect.h"
 
@@ -322,11 +324,63 @@ static void waiters_inside_libc_do_not_keep_out_the_holder(void)
 	fclose(shared);
 }
 
+/* All sleep, and for long: one in the kernel for a lock of another process, one
+ * for a word of it. The first then computes until the second has it. */
+static void *tell_the_word(void *from)
+{
+	char byte;
+
+	if (read(*(int *)from, &byte, 1) != 1)
+		return NULL;
+	atomic_store(&second_flag, true);
+	return from;
+}
+
+static void hold_then_say(int file, int to)
+{
+	flock(file, LOCK_EX);
+	EXPECT_EQ(write(to, "h", 1), 1);
+	nap_us(400000);
+	flock(file, LOCK_UN);
+	nap_us(50000);
+	EXPECT_EQ(write(to, "s", 1), 1);
+	_exit(0);
+}
+
+static void who_computes_after_a_long_sleep_does_not_keep_out_the_rest(void)
+{
+	char name[] = "/tmp/stall-XXXXXX", byte;
+	int file = mkstemp(name), say[2], status;
+	pthread_t listener;
+	pid_t holder;
+
+	if (!EXPECT_OK(file) || !EXPECT_OK(unlink(name)) || !EXPECT_OK(pipe(say)))
+		return;
+	atomic_store(&second_flag, false);
+	/* A lock is the open file's, which a child would share. */
+	holder = fork();
+	if (holder == 0) {
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", file);
+		hold_then_say(open(name, O_RDWR), say[1]);
+	}
+	EXPECT_EQ(read(say[0], &byte, 1), 1);
+	listener = start(tell_the_word, &say[0]);
+	EXPECT_OK(flock(file, LOCK_EX));
+	while (!atomic_load_explicit(&second_flag, memory_order_relaxed))
+		;
+	EXPECT(finish(listener) == &say[0]);
+	EXPECT_EQ(waitpid(holder, &status, 0), holder);
+	close(say[0]);
+	close(say[1]);
+	close(file);
+}
+
 static const struct expect_case cases[] = {
 	CASE(nothing_stalls),
 	CASE(spinners_do_not_keep_out_who_would_end_their_spinning),
 	CASE(yielders_starve_neither_timers_nor_new_threads),
 	CASE_IN_MAIN(a_lone_yielder_lets_others_begin),
 	CASE(waiters_inside_libc_do_not_keep_out_the_holder),
+	CASE(who_computes_after_a_long_sleep_does_not_keep_out_the_rest),
 };
 EXPECT_MAIN(cases)
