@@ -17,6 +17,8 @@
 #define NSEC_PER_MSEC	1000000
 #define INTERRUPT_DATA	UINT64_MAX
 #define SIGSET_BYTES	8
+/* More, and what is asked for beforehand of the last is gone before their turn. */
+#define MOST_AT_ONCE	32
 
 static int epoll_fd = -1, event_fd = -1;
 static bool no_pwait2;
@@ -93,7 +95,7 @@ static int wait_for(struct epoll_event *events, int room, cogo_time span,
 static int epoll_poll(cogo_time deadline, const uint64_t *sigmask,
 		      struct poller_event *ret, int room)
 {
-	struct epoll_event events[128];
+	struct epoll_event events[MOST_AT_ONCE];
 	cogo_time span = deadline;
 	int n, out = 0;
 
