@@ -97,8 +97,7 @@ static inline bool io_hopes(int fd, const struct io_op *op)
 	if (!io_whole(op))
 		return false;
 	return op->why == WHY_ACCEPT ||
-	       (poller_hopes(fd, op->dir) &&
-		(op->dir == POLLER_IN || op_pays_to_collect()));
+	       (op->dir == POLLER_IN && poller_hopes(fd));
 }
 
 /* `want`: how much a read asked for, where getting less means that nothing is

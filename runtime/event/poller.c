@@ -591,13 +591,11 @@ void poller_op_end(struct poller_op *op, bool pause)
 	unlock(&p->lock);
 }
 
-bool poller_hopes(int fd, int dir)
+bool poller_hopes(int fd)
 {
 	struct pollable *p = find(fd);
 
-	return p && atomic_load_explicit(&p->pauses, memory_order_relaxed) &&
-	       (dir == POLLER_IN ||
-		atomic_load_explicit(&poller_taken, memory_order_relaxed));
+	return p && atomic_load_explicit(&p->pauses, memory_order_relaxed);
 }
 
 void poller_submit_taken(void)

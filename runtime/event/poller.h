@@ -202,10 +202,10 @@ void poller_op_cancel(struct poller_op *op);
 /* It is done, and was the last thing that was done with the descriptor. pause:
  * the next one would have to wait, most likely. */
 void poller_op_end(struct poller_op *op, bool pause);
-/* Whether it is better not to try before one asks for it as a whole: to read,
- * where the last one left nothing; to write, where the other side waits to be
- * answered, and others' operations are about to be submitted anyway. */
-bool poller_hopes(int fd, int dir);
+/* Whether it is better not to try to read before one asks for it as a whole: the
+ * last one left nothing. What is to be written goes at once: a try costs less than
+ * to be parked, and finds the descriptor where the read has left it, in the cache. */
+bool poller_hopes(int fd);
 
 /* What has been taken begins at the latest when who took it lets others run who may
  * not come back for long. Workers and the monitor alone: the kernel interrupts

@@ -19,6 +19,7 @@
 #include "wait/op.h"
 #include "coro/wait.h"
 #include "sched/park.h"
+#include "sched/worker.h"
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -47,6 +48,13 @@ static int reason(enum wait_outcome how)
 	case WAIT_INTERRUPTED:	return -EINTR;
 	default:		return -ECANCELED;
 	}
+}
+
+/* Whether one system call for several is worth a wait for the others: nobody is
+ * idle. A guess. */
+static bool pays_to_collect(void)
+{
+	return !atomic_load_explicit(&sched.nidle, memory_order_relaxed);
 }
 
 /* It has come to something, so what says where is memory. */
@@ -88,7 +96,7 @@ int op_do(struct coro *me, const struct poller_job *job, cogo_time deadline,
 	/* Where all are busy it begins with what they ask for in this round.
 	 * Where somebody is not, he had better hear of it, whatever runs here
 	 * next. */
-	if (!op_pays_to_collect())
+	if (!pays_to_collect())
 		poller_submit();
 	how = park(me, ticket, why, deadline);
 	if (how != WAIT_WOKEN) {

@@ -7,14 +7,6 @@
 #define COGO_WAIT_OP_H
 
 #include "event/poller.h"
-#include "sched/worker.h"
-
-/* Whether one system call for several is worth a wait for the others: nobody is
- * idle. A guess. */
-static inline bool op_pays_to_collect(void)
-{
-	return !atomic_load_explicit(&sched.nidle, memory_order_relaxed);
-}
 
 /* 0: it is done, and *ret_result is what came of it. Otherwise nothing has been
  * done: -ETIMEDOUT, -EINTR, -ECANCELED; or -EAGAIN when it cannot be done in this

@@ -628,9 +628,9 @@ Test(poller, one_operation_at_a_time_is_under_way_in_a_direction)
 	say(fds[1]);
 	check_eq(look_until_done(&first), 1);
 	check_eq(receive(&second, 1, fds[0], &b, 1), -EBUSY);
-	check(!poller_hopes(fds[0], POLLER_IN));
+	check(!poller_hopes(fds[0]));
 	poller_op_end(&first, true);
-	check(poller_hopes(fds[0], POLLER_IN));
+	check(poller_hopes(fds[0]));
 	check_eq(receive(&second, 1, fds[0], &b, 1), 0);
 	say(fds[1]);
 	check_eq(look_until_done(&second), 1);
@@ -851,7 +851,7 @@ Test(poller, what_has_begun_goes_on_when_its_number_is_closed)
 	check_eq(buf[0], 'x');
 	/* The new one is free for its own. */
 	poller_op_end(&op, true);
-	check(!poller_hopes(other[0], POLLER_IN));
+	check(!poller_hopes(other[0]));
 	check_eq(receive(&op, 0, other[0], buf, sizeof(buf)), 0);
 	check_eq(look_until_done(&op), 1);
 	check_eq(op.result, 3);
