@@ -100,6 +100,12 @@ static inline bool io_hopes(int fd, const struct io_op *op)
 	       (op->dir == POLLER_IN && poller_hopes(fd));
 }
 
+/* What came of asking a TCP stream for so much. */
+static inline bool io_leaves_nothing(long r, size_t want)
+{
+	return r > 0 ? (size_t)r < want : r == -EAGAIN;
+}
+
 /* `want`: how much a read asked for, where getting less means that nothing is
  * left, if it is a TCP stream; else 0. */
 static inline __attribute__((always_inline)) long
@@ -146,7 +152,7 @@ io_run_for(struct coro *me, int fd, const struct io_op *op, const void *arg,
 			r = io_block(me, w.fd, op, arg);
 		break;
 	}
-	if (want && r > 0 && (size_t)r < want && w.fd == fd && fdtab_tcp(fd))
+	if (want && io_leaves_nothing(r, want) && w.fd == fd && fdtab_tcp(fd))
 		poller_set_drained(fd, w.sample);
 	if (unlikely(w.fd != fd))
 		fd_done(&w);

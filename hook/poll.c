@@ -2,7 +2,7 @@
 /* hook/poll.c - waiting for several descriptors at once.
  *
  * First the kernel is asked without waiting, unless nothing has happened on
- * any of them since it last said no. Then we wait on all, and where the events
+ * any of them since it last said no, to us or to who read in vain. Then we wait on all, and where the events
  * that end the wait are sure to be younger than it, they are the answer: true
  * a moment ago, which is all that poll ever says. Where they may be older, the
  * kernel is asked again: a program that polled will read, and must not block. */
@@ -28,20 +28,27 @@ struct room {
 	uint32_t *samples;
 };
 
+/* What there is none of where a descriptor is dry for reading: an end of what the
+ * peer sends can be read too. Urgent data may be there, if it has been heard of. */
+#define IN_BITS	(POLLIN | POLLRDHUP | POLLPRI)
+
+/* Whether whatever was asked for is known not to be, and with it nothing of the rest
+ * that always counts. */
 static bool sample_all(const struct pollfd *fds, unsigned n, uint32_t *samples)
 {
-	bool all_dry = true, dry;
+	bool all_dry = true, in, out;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (fds[i].fd < 0)
+		const struct pollfd *f = &fds[i];
+
+		if (f->fd < 0)
 			continue;
-		samples[2 * i] = poller_sample(fds[i].fd, POLLER_IN, &dry);
-		all_dry &= dry || !(fds[i].events & POLLIN);
-		samples[2 * i + 1] = poller_sample(fds[i].fd, POLLER_OUT, &dry);
-		all_dry &= dry || !(fds[i].events & POLLOUT);
-		/* Dry means no POLLIN, no POLLOUT and nothing of the rest that
-		 * always counts; of urgent data it says nothing. */
-		all_dry &= fds[i].events && !(fds[i].events & ~(POLLIN | POLLOUT));
+		samples[2 * i] = poller_sample(f->fd, POLLER_IN, &in);
+		samples[2 * i + 1] = poller_sample(f->fd, POLLER_OUT, &out);
+		all_dry &= (in || !(f->events & IN_BITS)) &&
+			   (out || !(f->events & POLLOUT)) && f->events &&
+			   !(f->events & ~(IN_BITS | POLLOUT)) &&
+			   (!(f->events & POLLPRI) || poller_calm(f->fd));
 	}
 	return all_dry;
 }
@@ -126,6 +133,11 @@ static long wait_for(struct coro *me, struct pollfd *fds, unsigned n,
 	long r;
 	int e;
 
+	/* What is known of these numbers is of everybody's. */
+	if (unlikely(me->own_files)) {
+		r = look(me, fds, n, signals);
+		return r || deadline == 0 ? r : block_poll(me, fds, n, deadline);
+	}
 	for (;;) {
 		/* Dry is good enough to wait for news, not to tell the program:
 		 * the runtime may not have heard of them yet. */

@@ -80,6 +80,19 @@ static size_t enough(int fd, size_t n, int flags)
 	return mark < n ? mark : n;
 }
 
+/* The poll that comes next need not ask again. */
+static long recv_now(int fd, const struct recvfrom_arg *a)
+{
+	bool dry;
+	uint32_t sample = poller_sample(fd, POLLER_IN, &dry);
+	long r = try_recvfrom(fd, a);
+
+	if (!(a->flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)) && a->n &&
+	    io_leaves_nothing(r, a->n) && fdtab_tcp(fd))
+		poller_set_drained(fd, sample);
+	return r;
+}
+
 /* MSG_DONTWAIT takes the patience out of MSG_WAITALL, and out of a low-water
  * mark: a stream is read on until as much has come. Who only looks would see the
  * same again, and lets the kernel wait. MSG_ERRQUEUE waits for nothing, where
@@ -92,7 +105,7 @@ static long do_recvfrom(struct coro *me, int fd, void *buf, size_t n, int flags,
 	long r;
 
 	if (flags & MSG_DONTWAIT)
-		return sys_call(SYS_recvfrom, fd, buf, n, flags, addr, len);
+		return recv_now(fd, &a);
 	if (flags & MSG_ERRQUEUE) {
 		r = try_recvfrom(fd, &a);
 		return r == -EAGAIN ? io_sleep(me, fd, &recvfrom_op, &a) : r;

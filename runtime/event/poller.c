@@ -214,6 +214,13 @@ uint32_t poller_sample(int fd, int dir, bool *ret_dry)
 	return edges;
 }
 
+bool poller_calm(int fd)
+{
+	struct pollable *p = find(fd);
+
+	return p && !atomic_load_explicit(&p->lasting, memory_order_relaxed);
+}
+
 void poller_foresee(int fd)
 {
 	__builtin_prefetch(find(fd), 1);

@@ -112,6 +112,8 @@ struct poller_waiter {
  * *ret_dry set when nothing has happened since a try was in vain, so that the
  * next would be too. */
 uint32_t poller_sample(int fd, int dir, bool *ret_dry);
+/* Of one that is dry for reading: neither has urgent data been heard of. */
+bool poller_calm(int fd);
 
 /* Gets what is known of it into the cache, for who asks soon. */
 void poller_foresee(int fd);

@@ -97,7 +97,8 @@ int fd_wait(struct fd_wait *w, cogo_time deadline, enum why why)
 
 	if (unlikely(me->own_files))
 		return wait_in_kernel(me, w, deadline, why);
-	poller_set_dry(w->fd, w->dir, w->sample);
+	if (w->dir == POLLER_IN)
+		poller_set_dry(w->fd, w->dir, w->sample);
 	pw.ticket = wait_open(me);
 	r = poller_add(&pw, w->sample, w->sample);
 	if (r) {

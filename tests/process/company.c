@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -457,6 +458,43 @@ static void under_a_filter(int error, bool threads_before)
 	}
 }
 
+/* A stream of bytes read and written by a program that may do no more with it. */
+static void *answer(void *arg)
+{
+	char byte;
+
+	while (read(*(int *)arg, &byte, 1) == 1)
+		MUST(write(*(int *)arg, &byte, 1) == 1);
+	return arg;
+}
+
+static void talk_with_refused(int error)
+{
+	static const int refused[] = {SYS_recvfrom, SYS_sendto};
+	struct sockaddr_in at = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd[2];
+	pthread_t t;
+	char byte;
+
+	MUST(bind(listener, (void *)&at, size) == 0 && listen(listener, 1) == 0);
+	MUST(getsockname(listener, (void *)&at, &size) == 0);
+	MUST((fd[0] = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
+	MUST(connect(fd[0], (void *)&at, size) == 0);
+	MUST((fd[1] = accept(listener, NULL, NULL)) >= 0);
+	refuse(refused, 2, error);
+	MUST(pthread_create(&t, NULL, answer, &fd[1]) == 0);
+	for (int i = 0; i < 100; i++) {
+		MUST(write(fd[0], &(char){(char)i}, 1) == 1);
+		MUST(read(fd[0], &byte, 1) == 1 && byte == i);
+	}
+	MUST(shutdown(fd[0], SHUT_WR) == 0);
+	MUST(pthread_join(t, NULL) == 0);
+}
+
+static void with_socket_calls_forbidden(void) { talk_with_refused(EPERM); }
+static void with_socket_calls_unknown(void) { talk_with_refused(ENOSYS); }
 static void with_calls_forbidden(void) { under_a_filter(EPERM, false); }
 static void with_calls_unknown(void) { under_a_filter(ENOSYS, false); }
 static void with_calls_forbidden_later(void) { under_a_filter(EPERM, true); }
@@ -491,6 +529,8 @@ static const struct act {
 	ACT(on_unlimited_stacks),
 	ACT(with_fewer_privileges),
 	ACT(as_a_user_without_threads),
+	ACT(with_socket_calls_forbidden),
+	ACT(with_socket_calls_unknown),
 	ACT(with_calls_forbidden),
 	ACT(with_calls_unknown),
 	ACT(with_calls_forbidden_later),
@@ -576,6 +616,8 @@ static void who_gives_up_privileges_goes_on(void)
 
 static void a_filter_of_calls_that_threads_do_not_need_is_borne(void)
 {
+	does("with_socket_calls_forbidden");
+	does("with_socket_calls_unknown");
 	does("with_calls_forbidden");
 	does("with_calls_unknown");
 	does("with_calls_forbidden_later");

@@ -289,6 +289,104 @@ static void a_wait_for_nothing_ends_with_a_hangup(void)
 	close(fd[0]);
 }
 
+/* ---- after a read in vain ---- */
+
+static ssize_t read_in_vain(int fd, bool by_flag)
+{
+	char bytes[64];
+	ssize_t n;
+
+	if (by_flag)
+		return recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	EXPECT_OK(fcntl(fd, F_SETFL, O_NONBLOCK));
+	n = read(fd, bytes, sizeof(bytes));
+	EXPECT_OK(fcntl(fd, F_SETFL, 0));
+	return n;
+}
+
+static long call_poll(struct caller *c)
+{
+	struct pollfd p = {c->fd, (short)c->size, 0};
+
+	return poll(&p, 1, -1) == 1 ? p.revents : -1;
+}
+
+enum news { A_BYTE, AN_URGENT_ONE, THE_END };
+
+static void tell(int fd, enum news what)
+{
+	switch (what) {
+	case A_BYTE:
+		EXPECT_EQ(send(fd, "b", 1, 0), 1);
+		break;
+	case AN_URGENT_ONE:
+		EXPECT_EQ(send(fd, "u", 1, MSG_OOB), 1);
+		break;
+	case THE_END:
+		EXPECT_OK(shutdown(fd, SHUT_WR));
+		break;
+	}
+}
+
+static long told_of(enum news what, short events, bool by_flag, bool before)
+{
+	struct caller c = {.size = POLLIN};
+	int fd[2];
+
+	if (!tcp_pair(fd))
+		return -1;
+	/* Known to the runtime by a wait, and empty again. */
+	call_in_thread(&c, call_poll, fd[0]);
+	tell(fd[1], A_BYTE);
+	EXPECT_EQ(call_ended(&c), POLLIN);
+	EXPECT_EQ(recv(fd[0], c.bytes, sizeof(c.bytes), 0), 1);
+	EXPECT_ERR(read_in_vain(fd[0], by_flag), EAGAIN);
+	c.size = (size_t)events;
+	if (before)
+		tell(fd[1], what);
+	call_in_thread(&c, call_poll, fd[0]);
+	if (!before)
+		tell(fd[1], what);
+	call_ended(&c);
+	close_pair(fd);
+	return c.ret;
+}
+
+static void poll_after_a_read_in_vain_hears_of_all_that_comes(void)
+{
+	for (int i = 0; i < 4; i++) {
+		bool by_flag = i & 1, before = i & 2;
+
+		EXPECT_EQ(told_of(A_BYTE, POLLIN, by_flag, before), POLLIN);
+		EXPECT_EQ(told_of(A_BYTE, POLLIN | POLLPRI, by_flag, before),
+			  POLLIN);
+		EXPECT_EQ(told_of(AN_URGENT_ONE, POLLIN | POLLPRI, by_flag, before),
+			  POLLPRI);
+		EXPECT_EQ(told_of(AN_URGENT_ONE, POLLPRI, by_flag, before),
+			  POLLPRI);
+		EXPECT_EQ(told_of(THE_END, POLLIN | POLLRDHUP, by_flag, before),
+			  POLLIN | POLLRDHUP);
+		EXPECT_EQ(told_of(THE_END, POLLRDHUP, by_flag, before), POLLRDHUP);
+	}
+}
+
+/* It is not read, and there is nothing else to be. */
+static void what_is_urgent_is_told_as_often_as_it_is_asked_for(void)
+{
+	struct caller c = {.size = POLLIN | POLLPRI};
+	int fd[2];
+
+	if (!tcp_pair(fd))
+		return;
+	call_in_thread(&c, call_poll, fd[0]);
+	tell(fd[1], AN_URGENT_ONE);
+	EXPECT_EQ(call_ended(&c), POLLPRI);
+	EXPECT_EQ(poll_once(fd[0], POLLIN), 0);
+	EXPECT_EQ(call_poll(&c), POLLPRI);
+	EXPECT_EQ(call_poll(&c), POLLPRI);
+	close_pair(fd);
+}
+
 /* One of a thousand descriptors, and it is the last. */
 #define MANY_FDS 400
 
@@ -604,6 +702,8 @@ static const struct expect_case cases[] = {
 	CASE(many_sleepers_each_sleep_long_enough),
 	CASE(poll_tells_hangups_and_errors_unasked),
 	CASE(a_wait_for_nothing_ends_with_a_hangup),
+	CASE(poll_after_a_read_in_vain_hears_of_all_that_comes),
+	CASE(what_is_urgent_is_told_as_often_as_it_is_asked_for),
 	CASE(poll_sees_the_last_of_many),
 	CASE(select_tells_its_three_sets_apart),
 	CASE(a_oneshot_event_goes_to_one_of_many_who_wait),

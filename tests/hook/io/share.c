@@ -5,6 +5,8 @@
  * that leaves something behind, somebody else must get the next. And a thread
  * that waits holds what it waits on: closing the number, or giving it to
  * something else, changes nothing for it, as the kernel has it. */
+#include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 
 #include "io.h"
@@ -570,6 +572,47 @@ static void new_descriptors_get_the_lowest_free_numbers(void)
 	close_pair(fd);
 }
 
+/* ---- descriptors of its own ---- */
+
+/* Looks in vain at what it has itself behind that number. */
+static void *look_elsewhere(void *arg)
+{
+	int fd = *(int *)arg, empty[2];
+	struct pollfd p = {fd, POLLIN, 0};
+	char byte;
+
+	if (!EXPECT_OK(unshare(CLONE_FILES)) || !EXPECT_OK(pipe(empty)))
+		return NULL;
+	EXPECT_EQ(dup2(empty[0], fd), fd);
+	EXPECT_EQ(poll(&p, 1, 0), 0);
+	EXPECT_OK(fcntl(fd, F_SETFL, O_NONBLOCK));
+	EXPECT_ERR(read(fd, &byte, 1), EAGAIN);
+	EXPECT_EQ(write(empty[1], "m", 1), 1);
+	EXPECT_EQ(poll(&p, 1, -1), 1);
+	EXPECT_EQ(read(fd, &byte, 1), 1);
+	EXPECT_EQ(byte, 'm');
+	return arg;
+}
+
+/* The last: from here on nothing is known of any descriptor. */
+static void who_has_descriptors_of_its_own_tells_nothing_of_others(void)
+{
+	struct caller c = {.size = 1};
+	int fd[2];
+
+	if (!EXPECT_OK(pipe(fd)))
+		return;
+	/* Two come at once, and one is left. */
+	call_in_thread(&c, call_read, fd[0]);
+	EXPECT_EQ(write(fd[1], "ab", 2), 2);
+	EXPECT_EQ(call_ended(&c), 1);
+	EXPECT(finish(start(look_elsewhere, &fd[0])) == &fd[0]);
+	call_in_thread(&c, call_read, fd[0]);
+	EXPECT_EQ(call_ended(&c), 1);
+	EXPECT_EQ(c.bytes[0], 'b');
+	close_pair(fd);
+}
+
 static const struct expect_case cases[] = {
 	CASE(each_of_many_readers_gets_one_of_as_many_bytes),
 	CASE(the_end_of_a_pipe_wakes_all_who_read_it),
@@ -592,6 +635,7 @@ static const struct expect_case cases[] = {
 	CASE(close_range_spares_what_lies_outside_it),
 	CASE(a_child_may_close_every_descriptor_and_go_on),
 	CASE(new_descriptors_get_the_lowest_free_numbers),
+	CASE(who_has_descriptors_of_its_own_tells_nothing_of_others),
 };
 
 int main(int argc, char **argv)
