@@ -23,6 +23,7 @@
 #include "base/fatal.h"
 #include "base/lock.h"
 #include "base/sys.h"
+#include "coro/self.h"
 #include "coro/wait.h"
 #include <errno.h>
 #include <string.h>
@@ -271,12 +272,18 @@ static void run_heap(struct heap *h, cogo_time now, struct coro_list *ready)
 		struct entry e = h->what[1];
 
 		drop_root(h);
+		/* Those who sleep for long are cold: the next one's object comes
+		 * while this one is woken, and this one's stack before its turn. */
+		if (h->n)
+			coro_foresee(h->what[1].coro);
 		/* Under the lock: its owner's timer_disarm waits for us, so it
 		 * is still in this wait or has lost its ticket. */
 		atomic_store_explicit(&e.coro->timer.ticket, 0,
 				      memory_order_relaxed);
-		if (wait_claim(e.coro, e.ticket, WAIT_TIMED_OUT))
+		if (wait_claim(e.coro, e.ticket, WAIT_TIMED_OUT)) {
 			coro_list_push(ready, e.coro);
+			self_foresee(e.coro);
+		}
 		see_to_root(h);
 	}
 	unlock(&h->lock);
