@@ -69,7 +69,7 @@ static inline bool same_storage(const struct coro *a, const struct coro *b)
 	       (!b->tp || b->kind == CORO_KIND_ROOT);
 }
 
-static inline void arrive(struct coro *me)
+static ALWAYS_INLINE void arrive(struct coro *me)
 {
 	struct worker *w = me->worker;
 	struct coro *c = w->parted;
