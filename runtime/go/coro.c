@@ -41,18 +41,30 @@ static const char how_of[] = {
 	[UNWIND_PANIC] = COGO_PANICKED,
 };
 
-/* Whoever waits learns of it; the coroutine's object is nobody's any more. */
-static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
+static void write_end(struct cogo_coro *n, struct unwind *u, char *trace)
 {
-	struct coro_list woken = { 0 };
-
-	lock(&n->lock);
 	n->how = how_of[u->why];
 	n->message = u->message;
 	n->trace = trace;
 	atomic_store_explicit(&n->owed, u->why == UNWIND_PANIC,
 			      memory_order_relaxed);
 	n->coro = NULL;
+}
+
+/* Whoever waits learns of it; the coroutine's object is nobody's any more. */
+static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
+{
+	struct coro_list woken = { 0 };
+
+	/* Nobody else has it who could make another, nor a scope, which finds its
+	 * children without. acquire: who dropped the last one has done with it. */
+	if (!n->child &&
+	    atomic_load_explicit(&n->refs, memory_order_acquire) == 1) {
+		write_end(n, u, trace);
+		return;
+	}
+	lock(&n->lock);
+	write_end(n, u, trace);
 	/* release: V2. */
 	atomic_store_explicit(&n->ended, 1, memory_order_release);
 	waitq_claim_all(&n->waiters, 0, &woken);

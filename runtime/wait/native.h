@@ -7,7 +7,8 @@
  *
  * V1  coro is the coroutine until its end and NULL afterwards; it is written
  *     under lock, and whoever reads it for another (to kick it) holds lock as
- *     long as it uses it.
+ *     long as it uses it. Where the coroutine's is the last reference there is
+ *     nobody to do so, and its end takes no lock.
  * V2  ended is written under lock, after everything that tells how it ended.
  *     Who has seen it set reads those without a lock. */
 #ifndef COGO_WAIT_NATIVE_H
