@@ -2,10 +2,11 @@
 /* hook/poll.c - waiting for several descriptors at once.
  *
  * First the kernel is asked without waiting, unless nothing has happened on
- * any of them since it last said no, to us or to who read in vain. Then we wait on all, and where the events
- * that end the wait are sure to be younger than it, they are the answer: true
- * a moment ago, which is all that poll ever says. Where they may be older, the
- * kernel is asked again: a program that polled will read, and must not block. */
+ * any of them since it last said no, to us or to who read in vain. Then we wait
+ * on all, and where the events that end the wait are sure to be younger than it,
+ * they are the answer: true a moment ago, which is all that poll ever says. Where
+ * they may be older, the kernel is asked again: a program that polled will read,
+ * and must not block. */
 #include "fault/signal.h"
 #include "hook/io.h"
 #include "hook/real.h"
