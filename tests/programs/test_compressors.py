@@ -100,6 +100,16 @@ def broken(run, tool):
     ):
         status, _, said = binary(run, *expand, "-c", stdin=run.file(name, data))
         check(status != 0, f"{tool} accepts {name} data")
+        if tool == "lbzip2" and name == "short":
+            # Which of its threads comes upon it first: bare, it says now the one
+            # and now the other.
+            check(
+                said and said[-1].endswith(
+                    ("unexpected end of file", "bad block header magic")
+                ),
+                f"{tool} says of {name} data: {said}",
+            )
+            said = None
         seen[name] = (status, said)
     return seen
 
