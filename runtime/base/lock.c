@@ -5,8 +5,10 @@
 #include "base/sys.h"
 
 #ifndef SPINS	/* fewer where every order of steps is tried */
-#define SPINS 12
+#define SPINS 7
 #endif
+/* Up to 30 us in all, and never a look after less than one. */
+#define FIRST_PAUSE 32
 #define MOST_PAUSE 256
 
 uint32_t lock_held = 2;
@@ -23,9 +25,10 @@ void lock_slow(struct lock *l)
 {
 	uint32_t held = lock_held, word;
 
-	/* Each look takes the line from the holder, so they come ever more rarely:
-	 * meanwhile it can take the lock many a time while it has it at hand. */
-	for (int i = 0, pause = 1; i < SPINS; i++) {
+	/* Each look takes the line from the holder, so they come rarely, and ever
+	 * more so: meanwhile it can take the lock many a time while it has it at
+	 * hand. */
+	for (int i = 0, pause = FIRST_PAUSE; i < SPINS; i++) {
 		for (int k = 0; k < pause; k++)
 			arch_relax();
 		if (pause < MOST_PAUSE)
