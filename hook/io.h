@@ -100,7 +100,7 @@ static inline bool io_hopes(int fd, const struct io_op *op)
 	       (op->dir == POLLER_IN && poller_hopes(fd));
 }
 
-/* What came of asking a TCP stream for so much. */
+/* Whether nothing is left in a TCP stream that was asked for so much. */
 static inline bool io_leaves_nothing(long r, size_t want)
 {
 	return r > 0 ? (size_t)r < want : r == -EAGAIN;

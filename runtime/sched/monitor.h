@@ -28,7 +28,7 @@ void monitor_poke(void);
 void monitor_fork_child(void);
 
 /* For whoever watches the watchman: a futex that moves when the monitor has
- * gone to sleep for good, and whether it is asleep still. */
+ * gone to sleep for good, and whether it is asleep, be it until its next walk. */
 extern _Atomic uint32_t monitor_news;
 bool monitor_asleep(void);
 

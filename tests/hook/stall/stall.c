@@ -336,15 +336,16 @@ static void *tell_the_word(void *from)
 	return from;
 }
 
-static void hold_then_say(int file, int to)
+/* The naps decide how long the others sleep, and not whether they go on. */
+static bool hold_then_say(int file, int to)
 {
-	flock(file, LOCK_EX);
-	EXPECT_EQ(write(to, "h", 1), 1);
+	if (flock(file, LOCK_EX) != 0 || write(to, "h", 1) != 1)
+		return false;
 	nap_us(400000);
-	flock(file, LOCK_UN);
+	if (flock(file, LOCK_UN) != 0)
+		return false;
 	nap_us(50000);
-	EXPECT_EQ(write(to, "s", 1), 1);
-	_exit(0);
+	return write(to, "s", 1) == 1;
 }
 
 static void who_computes_after_a_long_sleep_does_not_keep_out_the_rest(void)
@@ -361,8 +362,11 @@ static void who_computes_after_a_long_sleep_does_not_keep_out_the_rest(void)
 	holder = fork();
 	if (holder == 0) {
 		snprintf(name, sizeof(name), "/proc/self/fd/%d", file);
-		hold_then_say(open(name, O_RDWR), say[1]);
+		_exit(!hold_then_say(open(name, O_RDWR), say[1]));
 	}
+	if (!EXPECT_OK(holder))
+		return;
+	close(say[1]);
 	EXPECT_EQ(read(say[0], &byte, 1), 1);
 	listener = start(tell_the_word, &say[0]);
 	EXPECT_OK(flock(file, LOCK_EX));
@@ -370,8 +374,8 @@ static void who_computes_after_a_long_sleep_does_not_keep_out_the_rest(void)
 		;
 	EXPECT(finish(listener) == &say[0]);
 	EXPECT_EQ(waitpid(holder, &status, 0), holder);
+	EXPECT_EQ(status, 0);
 	close(say[0]);
-	close(say[1]);
 	close(file);
 }
 
