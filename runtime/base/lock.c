@@ -1,5 +1,17 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* base/lock.c - the slow paths, and what a fork does to locks. */
+/* base/lock.c - the slow paths, and what a fork does to locks.
+ *
+ * L1  whoever is about to sleep marks the word first, and the kernel lets nobody
+ *     sleep who does not find it marked and held. Whoever takes the lock when it
+ *     may have sleepers leaves the mark, and whoever gives it up and sees the mark
+ *     wakes one, who makes it anew: others may sleep beside him.
+ * L2  the holder looks for the mark and then frees the word by a plain store, for
+ *     one atomic exchange is as dear as all else that a lock costs. After it the
+ *     lock may be gone, with what it was in, so it cannot look again. A mark made
+ *     between the two is overwritten. Its maker has to get into the kernel, which
+ *     takes a hundred times as long, before the store arrives: only a holder who
+ *     loses its processor just there makes it sleep unheard. So nobody sleeps for
+ *     longer than LOOK_AGAIN without a look of his own. */
 #include "base/lock.h"
 #include "arch/tp.h"
 #include "base/sys.h"
@@ -10,6 +22,7 @@
 /* Where a pause takes 25 ns: 0.8 us before the first look, 30 in all. */
 #define FIRST_PAUSE 32
 #define MOST_PAUSE 256
+#define LOOK_AGAIN (COGO_MS / 2)
 
 uint32_t lock_held = 2;
 
@@ -45,12 +58,14 @@ void lock_slow(struct lock *l)
 						memory_order_acquire);
 		if ((word & ~1u) != held)
 			return;
-		sys_futex_wait(&l->word, held + 1, COGO_FOREVER);
+		sys_futex_wait(&l->word, held + 1, sys_now() + LOOK_AGAIN);
 	}
 }
 
 void unlock_slow(struct lock *l)
 {
+	/* release: as in unlock. */
+	atomic_store_explicit(&l->word, 0, memory_order_release);
 	sys_futex_wake(&l->word, 1);
 }
 

@@ -5,7 +5,8 @@
  * Held only inside the runtime, never across a park: a coroutine that parks
  * holds none. A holder may lose its processor, so waiters spin briefly and
  * then sleep on a futex. The word: 0 free, lock_held held, lock_held + 1 held
- * and somebody may be asleep. Zeroed memory is a free lock.
+ * and somebody may be asleep. Zeroed memory is a free lock. It is given up by a
+ * plain store: lock.c says how whoever sleeps is not forgotten all the same.
  *
  * lock_held is another number in each child of a fork: whatever a thread held
  * that did not come along is free there, without anybody having to know where
@@ -49,10 +50,13 @@ static inline void lock(struct lock *l)
 
 static inline void unlock(struct lock *l)
 {
-	/* release: pairs with the acquire of the next holder. */
-	if (unlikely(atomic_exchange_explicit(&l->word, 0,
-					      memory_order_release) & 1))
+	if (unlikely(atomic_load_explicit(&l->word, memory_order_relaxed) & 1)) {
 		unlock_slow(l);
+		return;
+	}
+	/* release: pairs with the acquire of the next holder. It may overwrite
+	 * the mark of one who comes now: L2. */
+	atomic_store_explicit(&l->word, 0, memory_order_release);
 }
 
 /* Free, whoever held it. */

@@ -15,6 +15,7 @@
 #ifndef COGO_CORO_WAIT_H
 #define COGO_CORO_WAIT_H
 
+#include "arch/tp.h"
 #include "coro/coro.h"
 
 enum wait_outcome {
@@ -65,6 +66,29 @@ static inline bool wait_claim_any(struct coro *c, enum wait_outcome how)
 	uint64_t w = atomic_load_explicit(&c->wait, memory_order_acquire);
 
 	return (w & WAIT_MASK) == WAIT_OPEN && wait_claim(c, w, how);
+}
+
+/* Whether that is a wait that nobody has claimed. */
+static inline bool wait_is_open(uint64_t word)
+{
+	return (word & WAIT_MASK) == WAIT_OPEN || (word & WAIT_MASK) == WAIT_CLOSED;
+}
+
+/* For who has just gone to sleep by an atomic step, on c's behalf, that may be
+ * somebody else's by now: a signal or a cancel that came before it ends the wait
+ * of that ticket. True when the caller has claimed it.
+ *
+ *	sleeper: open the wait; the step; look at the flag
+ *	kicker (signal_kick): set the flag; fence; look for an open wait
+ *
+ * One of the two sees what the other wrote. */
+static inline bool wait_interrupted(struct coro *c, uint64_t ticket)
+{
+	arch_fence_after_rmw();
+	return unlikely(atomic_load_explicit(&c->interrupt,
+					     memory_order_relaxed)) &&
+	       (ticket & WAIT_MASK) == WAIT_OPEN &&
+	       wait_claim(c, ticket, WAIT_INTERRUPTED);
 }
 
 static inline enum wait_outcome wait_result(const struct coro *c)

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* inspect/census.c - who exists, waiting for what, since when, and where.
  *
- * N1  a stack is walked by its saved context only while its coroutine is
- *     HELD: PARKED, it belongs to nobody, and HELD, to us.
+ * N1  a stack is walked by its saved context only while its coroutine is held
+ *     (coro/hold.h).
  * N2  one that sleeps in the kernel on its own stack left word of where
  *     (coro.asleep). It may wake while we walk; then what it left has changed,
  *     and the walk counts for nothing. */
 #include "inspect/census.h"
 #include "arch/tp.h"
 #include "base/sys.h"
+#include "coro/hold.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
-
-#define HOLD_TRIES 10000
 
 /* One moment by both clocks. */
 static uint64_t first_cycles;
@@ -53,33 +52,6 @@ size_t census_touched(const struct stack *s)
 			sum += there[i] & 1 ? page : 0;
 	}
 	return sum;
-}
-
-/* PARKED becomes HELD. The trimmer may be at it: that does not take long. */
-static bool hold(struct coro *c)
-{
-	for (int i = 0; i < HOLD_TRIES; i++) {
-		uint32_t s = CORO_PARKED;
-
-		if (atomic_compare_exchange_strong_explicit(
-			    &c->state, &s, CORO_HELD, memory_order_acq_rel,
-			    memory_order_relaxed))
-			return true;
-		if (s != CORO_HELD)
-			return false;
-		arch_relax();
-	}
-	return false;
-}
-
-/* True when somebody came for it meanwhile. */
-static bool let_go(struct coro *c)
-{
-	uint32_t s = CORO_HELD;
-
-	return !atomic_compare_exchange_strong_explicit(
-		&c->state, &s, CORO_PARKED, memory_order_acq_rel,
-		memory_order_acquire);
 }
 
 static void measure(struct coro *c, char *sp, struct census_entry *e)
@@ -158,7 +130,7 @@ enum census_result census_take(struct coro *c, bool walk,
 	    c->kind == CORO_KIND_ROOT)
 		return CENSUS_NOBODY;
 	held = walk && c->kind == CORO_KIND_CORO &&
-	       (e->state == CORO_PARKED || e->state == CORO_HELD) && hold(c);
+	       (e->state == CORO_PARKED || e->state == CORO_HELD) && hold(c, &owed);
 	if (held)
 		e->state = CORO_PARKED;
 	describe(c, e);
@@ -166,7 +138,7 @@ enum census_result census_take(struct coro *c, bool walk,
 		e->state = CORO_PARKED;	/* to those who read it, the same */
 	if (held) {
 		walk_suspended(c, e);
-		owed = let_go(c);
+		owed = hold_end(c);
 	} else if (walk && (e->state == CORO_RUNNING || e->bound)) {
 		walk_asleep(c, e);
 	}

@@ -11,7 +11,7 @@
  * L2  a coroutine that is being parted from is RUNNING, and nobody else moves it
  *     on before the arriver has finished: a claimer that comes
  *     earlier leaves WAKING, and the arriver queues the coroutine (it is off
- *     its stack by then).
+ *     its stack by then). After the arriver's step somebody else may run it.
  * L3  a worker on the idle list has looked at every queue after it was listed;
  *     see ready.c for the other half. */
 #include "sched/loop.h"
@@ -20,6 +20,7 @@
 #include "base/fatal.h"
 #include "base/sys.h"
 #include "coro/self.h"
+#include "coro/wait.h"
 #include "event/poller.h"
 #include "event/timer.h"
 #include "sched/block.h"
@@ -43,12 +44,16 @@
 static void finish_park(struct worker *w, struct coro *c)
 {
 	uint32_t s = CORO_RUNNING;
+	uint64_t ticket = atomic_load_explicit(&c->wait, memory_order_relaxed);
 
 	/* release: who claims it finds its stack and registers saved. */
 	if (atomic_compare_exchange_strong_explicit(
 		    &c->state, &s, CORO_PARKED, memory_order_release,
-		    memory_order_acquire))
+		    memory_order_acquire)) {
+		if (unlikely(wait_interrupted(c, ticket)))
+			ready(c);
 		return;
+	}
 	invariant(s == CORO_WAKING);
 	atomic_store_explicit(&c->state, CORO_READY, memory_order_relaxed);
 	ready_last(w, c);

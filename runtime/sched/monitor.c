@@ -9,6 +9,7 @@
 #include "arch/tp.h"
 #include "base/fatal.h"
 #include "base/sys.h"
+#include "coro/hold.h"
 #include "event/poller.h"
 #include "event/timer.h"
 #include "sched/block.h"
@@ -213,32 +214,25 @@ static void serve(cogo_time now)
 }
 
 /* Gives back the pages below the frames of a coroutine that has been parked
- * since before the last walk. It is held meanwhile: who claims it leaves a
- * mark, and we queue it. */
+ * since before the last walk. */
 static long trim(struct coro *c, void *arg)
 {
-	uint32_t s = CORO_PARKED;
 	const cogo_time *before = arg;
+	bool owed;
 
 	if (read_once(c->kind) != CORO_KIND_CORO || read_once(c->trimmed) ||
 	    read_once(c->since) >= *before ||
 	    atomic_load_explicit(&c->state, memory_order_relaxed) != CORO_PARKED)
 		return 0;
-	if (!atomic_compare_exchange_strong_explicit(
-		    &c->state, &s, CORO_HELD, memory_order_acq_rel,
-		    memory_order_relaxed))
-		return 0;
-	if (c->stack.pool) {
-		stack_trim(coro_stack(c), c->sp);
-		write_once(c->trimmed, true);
+	if (hold(c, &owed)) {
+		if (c->stack.pool) {
+			stack_trim(coro_stack(c), c->sp);
+			write_once(c->trimmed, true);
+		}
+		owed = hold_end(c);
 	}
-	s = CORO_HELD;
-	if (!atomic_compare_exchange_strong_explicit(
-		    &c->state, &s, CORO_PARKED, memory_order_acq_rel,
-		    memory_order_acquire)) {
-		invariant(s == CORO_HELD_WAKING);
+	if (owed)
 		ready_new(c);
-	}
 	return 0;
 }
 

@@ -9,6 +9,9 @@
  * One that is bound stays on its stack: RUNNING -> ASLEEP, and the state is
  * the futex it sleeps on.
  *
+ * Each step to PARKED or ASLEEP is followed by a look at the flag that signal_kick
+ * sets (wait_interrupted): the step is a fence as well.
+ *
  * K1  each claim is followed by one ready(), and each wait that was claimed
  *     by one return from park(): the state, once WAKING or RUNNING again, says
  *     that ready() has been. So when park returns, no claimer is still about
@@ -47,6 +50,11 @@ static void sleep_bound(struct coro *me, uint64_t ticket, cogo_time deadline)
 		    &me->state, &s, CORO_ASLEEP, memory_order_acq_rel,
 		    memory_order_acquire))
 		goto woken;
+	if (unlikely(wait_interrupted(me, ticket))) {
+		atomic_store_explicit(&me->state, CORO_RUNNING,
+				      memory_order_relaxed);
+		return;
+	}
 	while (atomic_load_explicit(&me->state, memory_order_acquire) ==
 	       CORO_ASLEEP) {
 		int r = sys_futex_wait(&me->state, CORO_ASLEEP, deadline);
@@ -109,15 +117,6 @@ enum wait_outcome park(struct coro *me, uint64_t ticket, enum why why,
 {
 	me->why = why;
 	write_once(me->since, moment(me));
-	if (unlikely((ticket & WAIT_MASK) == WAIT_CLOSED))
-		goto sleep;
-	/* Pairs with the store in signal_kick. Either the kicker finds our wait
-	 * open, or we find its flag. */
-	arch_fence_after_rmw();
-	if (unlikely(atomic_load_explicit(&me->interrupt, memory_order_relaxed)) &&
-	    wait_claim(me, ticket, WAIT_INTERRUPTED))
-		goto out;
-sleep:
 	if (me->bound) {
 		me->timer.deadline = deadline;	/* for those who look in */
 		CORO_FALL_ASLEEP(me);
@@ -126,7 +125,6 @@ sleep:
 	} else {
 		sleep_unbound(me, ticket, deadline);
 	}
-out:
 	me->why = WHY_NOTHING;
 	me->what = NULL;
 	me->fd = -1;
@@ -142,10 +140,7 @@ enum wait_outcome park_cancel(struct coro *me, uint64_t ticket)
 
 enum wait_outcome park_until(struct coro *me, enum why why, cogo_time deadline)
 {
-	uint64_t ticket = wait_open(me);
-
-	atomic_thread_fence(memory_order_seq_cst);	/* park's, without a lock */
-	return park(me, ticket, why, deadline);
+	return park(me, wait_open(me), why, deadline);
 }
 
 void park_yield(struct coro *me)

@@ -16,8 +16,7 @@
 #include "coro/wait.h"
 
 /* Waits until somebody claims the wait or the deadline passes. Never returns
- * WAIT_NONE or WAIT_OPEN. The caller, inside the runtime, holding no lock, and having
- * given one up since it opened the wait (or made another atomic read-modify-write). */
+ * WAIT_NONE or WAIT_OPEN. The caller, inside the runtime, holding no lock. */
 enum wait_outcome park(struct coro *me, uint64_t ticket, enum why why,
 		       cogo_time deadline);
 

@@ -177,11 +177,9 @@ static struct worker *own_worker(void)
 	return me->worker;
 }
 
-/* Moves c out of its wait. True when the caller shall queue it; false when
- * whoever has its stack will, or when it needs no queue. */
-static bool settle(struct coro *c)
+/* Where somebody else has the stack, or nobody needs a queue. */
+static NOINLINE bool settle_other(struct coro *c, uint32_t s)
 {
-	uint32_t s = atomic_load_explicit(&c->state, memory_order_acquire);
 	uint32_t to;
 
 	for (;;) {
@@ -210,6 +208,23 @@ static bool settle(struct coro *c)
 	if (to == CORO_RUNNING)
 		sys_futex_wake(&c->state, 1);
 	return to == CORO_READY;
+}
+
+/* Moves c, whose wait the caller has claimed, out of it. True when the caller shall
+ * queue it; false when whoever has its stack will, or when it needs no queue. */
+static inline bool settle(struct coro *c)
+{
+	uint32_t s;
+
+	/* The claim was one: U1 in coro/hold.c. */
+	arch_fence_after_rmw();
+	/* acquire: its stack and registers are saved. */
+	s = atomic_load_explicit(&c->state, memory_order_acquire);
+	if (unlikely(s != CORO_PARKED))
+		return settle_other(c, s);
+	/* Nobody else moves it on from there who comes after the claim. */
+	atomic_store_explicit(&c->state, CORO_READY, memory_order_relaxed);
+	return true;
 }
 
 void ready(struct coro *c)

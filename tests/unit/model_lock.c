@@ -2,15 +2,17 @@
 /* model_lock.c - the runtime's lock: three who want it, in every order.
  *
  * Real: base/lock.c and lock.h, with one turn of spinning instead of a hundred.
- * Modelled: the futex. The third may come from a fork: then the lock is held, to
- * begin with, by a thread that is not in this process.
+ * Modelled: the futex, where a wait may be over at any time (L2 in lock.c). The
+ * third may come from a fork: then the lock is held, to begin with, by a thread
+ * that is not in this process.
  *
  * - two never have it at once;
- * - whoever wants it gets it: no wake-up is lost;
+ * - whoever wants it gets it;
  * - at the end it is free. */
 #include "explore.h"
 #include "base/lock.c"
 #include "arch/tp.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,8 +21,11 @@ static uint32_t inside, turns;
 
 int sys_futex_wait(_Atomic uint32_t *word, uint32_t value, cogo_time deadline)
 {
-	(void)deadline;
-	explore_wait(word, value, false);
+	return explore_wait(word, value, deadline != COGO_FOREVER) ? 0 : -ETIMEDOUT;
+}
+
+cogo_time sys_now(void)
+{
 	return 0;
 }
 

@@ -2,8 +2,9 @@
 /* model_park.c - parking, and everybody who may end it, in every order.
  *
  * One waits, twice, each time for a while. One wakes him with the ticket of the
- * day, one runs the timers, one interrupts, and one gives back unused pages of
- * his stack, holding him meanwhile. Whatever comes first and wherever it stops:
+ * day, one runs the timers, one interrupts, one gives back unused pages of his
+ * stack and one looks at it, holding him meanwhile. Whatever comes first and
+ * wherever it stops:
  *
  * - of those who try to claim a wait exactly one succeeds;
  * - each claim is followed by one ready(), and that by one return from park();
@@ -17,6 +18,7 @@
  * With "once" he waits once, so that one of them alone can be tried: nobody else
  * would wake him. With "bound" it is a kernel thread that waits, on a futex. */
 #include "model.h"
+#include "coro/hold.h"
 #include "coro/self.h"
 #include "event/timer.h"
 #include <stdio.h>
@@ -135,6 +137,20 @@ static void trimmer(void *arg)
 	model_trim();
 }
 
+/* As a report does. */
+static void looker(void *arg)
+{
+	bool owed;
+
+	(void)arg;
+	if (hold(seen.who, &owed)) {
+		stack_trim(&seen.who->stack, NULL);
+		owed = hold_end(seen.who);
+	}
+	if (owed)
+		ready_new(seen.who);
+}
+
 static void end(void)
 {
 	explore_check(seen.over);
@@ -174,6 +190,8 @@ int main(int argc, char **argv)
 			explore_actor("kicker", kicker, NULL);
 		} else if (strcmp(argv[i], "trim") == 0) {
 			explore_actor("trimmer", trimmer, NULL);
+		} else if (strcmp(argv[i], "look") == 0) {
+			explore_actor("looker", looker, NULL);
 		} else {
 			fprintf(stderr, "what is %s?\n", argv[i]);
 			return 2;
