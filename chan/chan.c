@@ -40,6 +40,7 @@
 #include "chan/chan.h"
 #include "base/fatal.h"
 #include "fault/cancel.h"
+#include "sched/crowd.h"
 #include "sched/park.h"
 #include "sched/ready.h"
 #include <stdlib.h>
@@ -144,6 +145,16 @@ void chan_grow(struct cogo_chan *ch, void **ring, size_t slots)
 	unlock(&ch->lock);
 }
 
+void chan_lock_slow(struct lock *l)
+{
+	const struct cogo_chan *ch =
+		(const void *)((char *)l - offsetof(struct cogo_chan, lock));
+	uint64_t began = crowd_begin();
+
+	lock_slow(l);
+	crowd_waited(ch, began, ch->put + ch->past);
+}
+
 /* ---- one try, under the lock ---- */
 
 /* The sizes that are most are worth their own instructions. */
@@ -192,6 +203,7 @@ static NOINLINE struct coro *serve_receiver(struct cogo_chan *ch, const void *it
 		return NULL;
 	copy_out(n->data, item, ch->item);
 	n->result = 0;
+	ch->past++;
 	return n->coro;
 }
 
@@ -246,10 +258,12 @@ static NOINLINE struct coro *serve_sender(struct cogo_chan *ch, void *ret_item)
 
 	if (!n)
 		return NULL;
-	if (ch->cap)
+	if (ch->cap) {
 		put(ch, n->data);
-	else
+	} else {
 		copy_out(ret_item, n->data, ch->item);
+		ch->past++;
+	}
 	n->result = 0;
 	return n->coro;
 }

@@ -29,6 +29,7 @@ struct cogo_chan {
 	char *ring;
 	size_t item;			/* bytes; constant */
 	struct waitq receivers, senders;
+	uint64_t past;			/* items that never were in the ring */
 	cogo_time when;			/* COGO_FOREVER: nothing is to come */
 	int64_t period;			/* of a ticker; else 0 */
 	_Atomic uint32_t refs;
@@ -40,9 +41,11 @@ struct cogo_chan *chan_new_timed(enum chan_kind kind, cogo_time when);
 /* In the child of a fork, those who waited are not there. */
 COLD void chan_inherit(struct cogo_chan *ch);
 
+void chan_lock_slow(struct lock *l);
+
 static inline void chan_lock(struct cogo_chan *ch)
 {
-	lock(&ch->lock);
+	lock_by(&ch->lock, chan_lock_slow);
 	/* lock_held is another number in each child of a fork. */
 	if (unlikely(ch->process != lock_held))
 		chan_inherit(ch);

@@ -42,10 +42,16 @@ static inline bool lock_try(struct lock *l)
 	return unlikely((word & ~1u) != lock_held) && lock_inherit(l, word);
 }
 
-static inline void lock(struct lock *l)
+/* wait: as lock_slow. */
+static inline void lock_by(struct lock *l, void (*wait)(struct lock *l))
 {
 	if (unlikely(!lock_try(l)))
-		lock_slow(l);
+		wait(l);
+}
+
+static inline void lock(struct lock *l)
+{
+	lock_by(l, lock_slow);
 }
 
 static inline void unlock(struct lock *l)

@@ -25,6 +25,7 @@
 #include "event/timer.h"
 #include "sched/block.h"
 #include "sched/clock.h"
+#include "sched/crowd.h"
 #include "sched/monitor.h"
 #include "sched/ready.h"
 #include <errno.h>
@@ -623,6 +624,12 @@ static struct coro *find_work(struct worker *w)
 			return NULL;
 		if (!atomic_load_explicit(&w->slot, memory_order_acquire))
 			be_spare(w);
+		if (crowd_leaves(w)) {
+			stop_spinning(w);
+			stop_watching(w);
+			crowd_leave(w);
+			continue;
+		}
 		look_around(w);
 		c = NULL;
 		if (loop_look_due(w)) {

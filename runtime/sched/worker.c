@@ -228,6 +228,7 @@ void sched_fork_child(void)
 	atomic_store_explicit(&sched.slots, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nidle, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nspare, 0, memory_order_relaxed);
+	atomic_store_explicit(&sched.napping, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.spinning, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.nglobal, 0, memory_order_relaxed);
 	atomic_store_explicit(&sched.poller, NULL, memory_order_relaxed);

@@ -20,6 +20,18 @@
 
 #define WORKERS_MAX 4096
 
+/* What a worker knows of the lock that it waits for most: see crowd.c. */
+struct crowd {
+	const void *what;	/* compared only: it may be gone */
+	uint64_t since, waited;	/* the last look; by arch_cycles */
+	uint64_t done;		/* then */
+	uint32_t waits;		/* since then */
+	uint32_t stays, next_stay;	/* looks without trying again */
+	bool leaves, napped;
+	double pace;		/* done per cycle, before it left */
+	cogo_time nap;
+};
+
 struct worker {
 	/* Owner only. */
 	struct coro *root;	/* the thread's own stack and storage */
@@ -53,6 +65,7 @@ struct worker {
 	struct worker *next;	/* idle or spare list; under sched.lock */
 	bool spinning;		/* owner; set by a waker before it wakes us */
 	cogo_time nap;		/* owner: as the watcher, how long it sleeps */
+	struct crowd crowd;	/* owner */
 	uint32_t watched;	/* picks, as the watcher last saw them */
 	int tid;
 	/* The monitor's notes. */
@@ -64,14 +77,15 @@ struct worker {
 	_Atomic cogo_time noticed;
 
 	/* Owner writes, and others read. A move: a coroutine that last ran on
-	 * another worker. */
-	_Atomic uint64_t switches, steals, moves;
+	 * another worker. A nap: it left a crowd. */
+	_Atomic uint64_t switches, steals, moves, naps;
 };
 
 struct sched {
 	uint32_t target;		/* slots in all */
 	_Atomic int32_t slots;		/* free ones */
 	_Atomic uint32_t nidle, nspare, spinning;
+	_Atomic uint32_t napping;	/* workers that have left a crowd */
 	_Atomic uint32_t nglobal;
 	_Atomic(struct worker *) poller;	/* waits for events now */
 	_Atomic cogo_time poller_deadline;

@@ -43,7 +43,8 @@ void explore_until(_Atomic uint32_t *word, uint32_t value);
  * it and the last thing that was done under it. */
 #ifndef EXPLORE_REAL_LOCKS
 #include "base/lock.h"
-#define lock(l) (explore_until(&(l)->word, 0), (lock)(l))
+#define lock_by(l, wait) (explore_until(&(l)->word, 0), (lock_by)(l, wait))
+#define lock(l) lock_by(l, lock_slow)
 #endif
 
 /* Not for what they do, but for what they would cost or change here. */

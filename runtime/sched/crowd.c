@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* sched/crowd.c - too many workers at the same lock.
+ *
+ * Coroutines that do little but hand things over through one channel get less done
+ * on two processors than on one: what they share goes to and fro between two caches,
+ * and each worker waits for the other's lock. More workers make it worse. What helps
+ * is to have fewer: D. Dice and A. Kogan, Avoiding Scalability Collapse by Restricting
+ * Concurrency (2019). There threads are kept away from one lock; here it is the worker
+ * that steps back, since its coroutines can go on elsewhere.
+ *
+ * Each worker adds up how long it waits for a lock that it has found taken. One that
+ * spends more than a quarter of its time so tries whether the others get more done
+ * without it: it gives them its coroutines and naps. When it is back, and has to wait
+ * for the same lock again, it compares what was done per time before and meanwhile.
+ * If that was no less it naps for twice as long, up to MOST_NAP; or else it stays, for
+ * twice as many looks as the last time before it tries again.
+ *
+ * Who naps cannot be woken for work, or the next coroutine that is made ready would
+ * wake it; so MOST_NAP is how late somebody's turn can come who is queued behind one
+ * that computes. One worker always stays. */
+#include "sched/crowd.h"
+#include "base/sys.h"
+#include "coro/self.h"
+#include "sched/loop.h"
+#include "sched/monitor.h"
+#include "sched/ready.h"
+
+#define WAITS		32	/* from one look to the next */
+#define WAITS_AGAIN	8	/* … after a nap that was of use */
+#define FIRST_NAP	(COGO_MS / 8)
+#define MOST_NAP	(4 * COGO_MS)
+#define MOST_STAY	1024	/* looks */
+
+static void restart(struct crowd *cr, const void *what, uint64_t now, uint64_t done)
+{
+	cr->what = what;
+	cr->since = now;
+	cr->done = done;
+	cr->waited = 0;
+	cr->waits = 0;
+}
+
+/* It has napped since the last look, and so: */
+static void judge(struct crowd *cr, uint64_t now, uint64_t done)
+{
+	double alone = (double)(done - cr->done) / (double)(now - cr->since);
+
+	cr->napped = false;
+	if (alone >= cr->pace) {
+		cr->nap = cr->nap < MOST_NAP ? 2 * cr->nap : MOST_NAP;
+	} else {
+		cr->stays = cr->next_stay;
+		cr->next_stay *= cr->next_stay < MOST_STAY ? 2 : 1;
+		cr->nap = FIRST_NAP;
+	}
+}
+
+static void look(struct worker *w, uint64_t now, uint64_t done)
+{
+	struct crowd *cr = &w->crowd;
+
+	if (cr->waited <= (now - cr->since) / 4)
+		return;
+	if (cr->stays) {
+		cr->stays--;
+		return;
+	}
+	cr->pace = (double)(done - cr->done) / (double)(now - cr->since);
+	cr->leaves = true;
+	/* Its own stack is the next to run. */
+	w->looked = w->picks - LOOP_LOOK_AROUND;
+}
+
+void crowd_waited(const void *what, uint64_t began, uint64_t done)
+{
+	const struct coro *me = self();
+	struct worker *w = me && !me->bound ? me->worker : NULL;
+	struct crowd *cr;
+	uint64_t now;
+
+	if (!w)
+		return;
+	cr = &w->crowd;
+	now = arch_cycles();
+	if (unlikely(cr->what != what)) {
+		*cr = (struct crowd){ .nap = FIRST_NAP, .next_stay = 1 };
+		restart(cr, what, now, done);
+		return;
+	}
+	if (cr->napped) {
+		judge(cr, now, done);
+		restart(cr, what, now, done);
+		return;
+	}
+	cr->waited += now - began;
+	if (++cr->waits < (cr->nap == FIRST_NAP ? WAITS : WAITS_AGAIN))
+		return;
+	look(w, now, done);
+	restart(cr, what, now, done);
+}
+
+static void nap(struct worker *w)
+{
+	struct coro *c;
+
+	worker_count(&w->naps);
+	atomic_store_explicit(&w->away, true, memory_order_relaxed);
+	atomic_store_explicit(&w->doze, 1, memory_order_relaxed);
+	while ((c = runq_pop(&w->runq)))
+		ready_global(c);
+	wake_worker();
+	worker_doze(w, sys_now() + w->crowd.nap);
+	atomic_store_explicit(&w->away, false, memory_order_relaxed);
+	monitor_activity();
+	w->crowd.napped = true;
+}
+
+void crowd_leave(struct worker *w)
+{
+	w->crowd.leaves = false;
+	if (atomic_fetch_add_explicit(&sched.napping, 1, memory_order_relaxed) + 1 <
+	    sched.target)
+		nap(w);
+	atomic_fetch_sub_explicit(&sched.napping, 1, memory_order_relaxed);
+}
