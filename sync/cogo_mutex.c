@@ -19,6 +19,9 @@
  *	POISONED		a panic; an end		-EOWNERDEAD, it has it
  *	LOST			unlock, while POISONED		-ENOTRECOVERABLE
  *
+ * What most calls come to is one step for both, word and owner, from free and 0 to
+ * held and the caller's, or back; all others take them one after the other.
+ *
  * A cleanup that runs because of a panic may lock some other mutex and let go of
  * it again, to write a line into a log, say. Nothing went wrong with that one:
  * only who panics after it has locked poisons. So owner also says whether there
@@ -27,6 +30,7 @@
 #include "fault/unwind.h"
 #include "sync/held.h"
 #include "sync/sure.h"
+#include <string.h>
 
 #define ID		0x0fffffffu
 #define HELD		0x10000000u	/* so that an id is never 0 */
@@ -50,6 +54,35 @@ static inline uint32_t look(struct cogo_mutex *m)
 static inline void leave(struct cogo_mutex *m, uint32_t owner)
 {
 	atomic_store_explicit(owner_of(m), owner, memory_order_relaxed);
+}
+
+/* The mutex is nobody's and nothing went wrong with it; or it is that one's, all is
+ * well, and nobody waits. */
+static inline uint64_t nobodys(void)
+{
+	const struct cogo_mutex m = { MUTEX_FREE, 0 };
+	uint64_t both;
+
+	memcpy(&both, &m, sizeof(both));
+	return both;
+}
+
+static inline uint64_t held_by(uint32_t id)
+{
+	const struct cogo_mutex m = { MUTEX_HELD, id };
+	uint64_t both;
+
+	memcpy(&both, &m, sizeof(both));
+	return both;
+}
+
+static inline bool swap_both(struct cogo_mutex *m, uint64_t from, uint64_t to,
+			     int order)
+{
+	typedef uint64_t __attribute__((may_alias)) both;
+
+	return likely(__atomic_compare_exchange_n((both *)m, &from, to, false,
+						  order, __ATOMIC_RELAXED));
 }
 
 static inline uint32_t id_of(const struct coro *me)
@@ -140,15 +173,6 @@ static NOINLINE int lock_slowly(struct coro *me, struct cogo_mutex *m)
 	return r;
 }
 
-/* The caller has the word. */
-static NOINLINE int own_slowly(struct coro *me, struct cogo_mutex *m)
-{
-	int r = own(me, m);
-
-	door_leave(me);
-	return r;
-}
-
 static COLD int lock_adopted(struct cogo_mutex *m)
 {
 	return lock_slowly(sure_in(), m);
@@ -162,8 +186,8 @@ int cogo_mutex_lock(struct cogo_mutex *m)
 {
 	struct coro *me = self();
 	struct cogo_mutex **at;
-	uint32_t doors, id;
 	struct held *h;
+	uint32_t doors;
 
 	if (unlikely(!me))
 		return lock_adopted(m);
@@ -172,14 +196,11 @@ int cogo_mutex_lock(struct cogo_mutex *m)
 	if (unlikely(!held_has_room(h) || !unwind_calm(me)))
 		return lock_slowly(me, m);
 	at = &h->at[h->n];
-	id = id_of(me);
-	if (unlikely(!mutex_try(cogo_mutex_word(m))))
+	/* acquire: pairs with the release of whoever let it go. */
+	if (!swap_both(m, nobodys(), held_by(id_of(me)), __ATOMIC_ACQUIRE))
 		return lock_slowly(me, m);
-	if (unlikely(look(m)))
-		return own_slowly(me, m);
 	*at = m;
 	h->n++;
-	leave(m, id);
 	return door_leave_as(me, doors);
 }
 
@@ -230,10 +251,11 @@ static NOINLINE int unlock_slowly(struct coro *me, struct cogo_mutex *m)
 	return r;
 }
 
-/* Somebody waits. */
+/* It is the caller's, and no longer on its list. */
 static NOINLINE int pass_on_slowly(struct coro *me, struct cogo_mutex *m)
 {
-	mutex_unlock(cogo_mutex_word(m));
+	leave(m, left_by(me, look(m)));
+	pass_on(m);
 	door_leave(me);
 	return 0;
 }
@@ -251,11 +273,9 @@ int cogo_mutex_unlock(struct cogo_mutex *m)
 	if (unlikely(!me))
 		return unlock_adopted(m);
 	doors = door_enter(me);
-	if (unlikely(!unwind_calm(me) || look(m) != id_of(me) ||
-		     !held_pop(me->held, m)))
+	if (unlikely(!unwind_calm(me) || !held_pop(me->held, m)))
 		return unlock_slowly(me, m);
-	leave(m, 0);
-	if (unlikely(!mutex_try_unlock(cogo_mutex_word(m))))
+	if (!swap_both(m, held_by(id_of(me)), nobodys(), __ATOMIC_RELEASE))
 		return pass_on_slowly(me, m);
 	return door_leave_as(me, doors);
 }

@@ -51,7 +51,7 @@ extern "C" {
  * does not touch it once another could have locked it. */
 struct cogo_mutex {
 	uint32_t word, owner;
-};
+} __attribute__((aligned(8)));
 
 /* Waits until the mutex is the caller's: 0, or -EOWNERDEAD when it is, and
  * poisoned. It is not the caller's after -ENOTRECOVERABLE, nor after -EDEADLK:

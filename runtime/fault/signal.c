@@ -588,11 +588,9 @@ static void offer_unwanted(sigbits mask)
 }
 
 /* G4: a signal that the router lets in because a coroutine does, when that one
- * does so no longer. */
+ * does so no longer. After a fence: the mask before what is open; see open_router. */
 static void tell_router(sigbits closed)
 {
-	/* seq_cst: the mask before what is open; see open_router. */
-	atomic_thread_fence(memory_order_seq_cst);
 	if (closed & atomic_load_explicit(&router_open, memory_order_relaxed) &
 	    ~atomic_load_explicit(&have_handler, memory_order_relaxed))
 		wait_for_router();
@@ -618,7 +616,8 @@ void signal_set_mask(struct coro *me, sigbits mask)
 	kernel_mask(SIG_SETMASK, mask, NULL);
 	if (me->kind == CORO_KIND_CORO && me->worker)
 		adopt_mask(me, mask);
-	/* Fences: G1, the mask before what is pending. */
+	/* seq_cst: G1, the mask before what is pending; and G4. */
+	atomic_thread_fence(memory_order_seq_cst);
 	tell_router(closed);
 	claim_unwanted(me, mask);
 	if (me->kind != CORO_KIND_CORO || !me->worker)
@@ -1782,24 +1781,31 @@ void signal_poke(void)
 	poke_router();
 }
 
-void signal_end(struct coro *me)
+sigbits signal_shut(struct coro *me)
 {
 	sigbits closed = ~me->sigmask;
+
+	if (me->kind == CORO_KIND_CORO && me->worker)
+		me->sigmask = ALL_SIGNALS;
+	else
+		signal_set_mask(me, ~(sigbits)0);
+	return closed;
+}
+
+void signal_end(struct coro *me, sigbits closed)
+{
 	bool process;
 	siginfo_t info;
 	int sig;
 
 	if (me->kind == CORO_KIND_CORO && me->worker) {
-		me->sigmask = ALL_SIGNALS;
-		tell_router(closed);	/* fences: G1, as in signal_set_mask; G4 */
+		tell_router(closed);
 		/* The kernel's too only where main blocks some: what the worker's
 		 * mask still lets in is put off for me, who is in the runtime, or
 		 * is main's. */
 		if (unlikely(closed & atomic_load_explicit(&sched.main_mask,
 							   memory_order_relaxed)))
 			signal_set_mask(me, ~(sigbits)0);
-	} else {
-		signal_set_mask(me, ~(sigbits)0);
 	}
 	/* What was sent to it alone ends with it. */
 	while ((sig = take(me, ~(sigbits)0, &info, &process)))

@@ -97,10 +97,13 @@ int signal_deliver(struct coro *me, bool *ret_restart);
  * undone. Before the jump; outside the runtime. */
 void signal_jumped(struct coro *me);
 
-/* The caller will end: everything is blocked from here on, what was sent to it alone
- * goes with it, what it had of the process's to somebody else. Inside the runtime,
- * which a coroutine does not leave any more. */
-void signal_end(struct coro *me);
+/* The caller will end: everything is blocked from here on; it returns what was not
+ * before. Inside the runtime, which a coroutine does not leave any more. */
+sigbits signal_shut(struct coro *me);
+/* After that, and a fence or an atomic read-modify-write of the caller's (which may be
+ * one it makes anyhow): what was sent to it alone goes with it, what it had of the
+ * process's to somebody else. */
+void signal_end(struct coro *me, sigbits shut);
 /* Main ends, and the process does not: nothing goes to it any more. */
 void signal_main_left(void);
 

@@ -6,6 +6,7 @@
  * the handle stays for whoever holds it. What one does to another it does by the
  * handle, under its lock, and finds there that the other is gone. */
 #include "cogo/go.h"
+#include "arch/tp.h"
 #include "base/conf.h"
 #include "base/sys.h"
 #include "coro/local.h"
@@ -51,7 +52,8 @@ static void write_end(struct cogo_coro *n, struct unwind *u, char *trace)
 	n->coro = NULL;
 }
 
-/* Whoever waits learns of it; the coroutine's object is nobody's any more. */
+/* Whoever waits learns of it; the coroutine's object is nobody's any more. A fence of
+ * all kinds. */
 static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
 {
 	struct coro_list woken = { 0 };
@@ -61,6 +63,7 @@ static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
 	if (!n->child &&
 	    atomic_load_explicit(&n->refs, memory_order_acquire) == 1) {
 		write_end(n, u, trace);
+		atomic_thread_fence(memory_order_seq_cst);
 		return;
 	}
 	lock(&n->lock);
@@ -69,6 +72,7 @@ static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
 	atomic_store_explicit(&n->ended, 1, memory_order_release);
 	waitq_claim_all(&n->waiters, 0, &woken);
 	unlock(&n->lock);
+	arch_fence_after_rmw();
 	ready_all(&woken);
 }
 
@@ -125,6 +129,7 @@ void go_ended(struct coro *me, struct unwind *u)
 {
 	struct cogo_coro *n;
 	char *trace = NULL;
+	sigbits shut;
 
 	if (unlikely(u->why != UNWIND_NOT))
 		destroy_rest(me, u);
@@ -136,7 +141,7 @@ void go_ended(struct coro *me, struct unwind *u)
 		tls_free_specific(me->tp);
 	/* From here on nothing of the program's runs on this coroutine. */
 	door_enter(me);
-	signal_end(me);
+	shut = signal_shut(me);
 	n = me->user;
 	if (n) {
 		me->user = NULL;
@@ -147,7 +152,9 @@ void go_ended(struct coro *me, struct unwind *u)
 	} else {
 		free(u->message);
 		free(trace);
+		atomic_thread_fence(memory_order_seq_cst);
 	}
+	signal_end(me, shut);
 }
 
 void go_thread_ends(struct coro *me)
@@ -170,7 +177,7 @@ void go_thread_ended(struct coro *me, bool stays)
 		door_leave(me);
 		return;
 	}
-	signal_end(me);
+	signal_end(me, signal_shut(me));	/* which is a fence */
 	coro_put_thread(me);
 }
 

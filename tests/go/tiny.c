@@ -9,7 +9,8 @@ static int greeted;
 
 static void leave(void *arg)
 {
-	++*(int *)arg;
+	/* Two may be here at a time. */
+	__sync_fetch_and_add((int *)arg, 1);
 }
 
 static int greet(void *arg)
@@ -31,7 +32,7 @@ static void all(void *arg)
 	}
 	if (result)
 		cogo_exit();
-	greeted += 40;
+	__sync_fetch_and_add(&greeted, 40);
 }
 
 int main(void)
