@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* hook/fdtab.c - what we have learnt of descriptors.
- *
- * One byte per number, and an epoch: a fork makes every entry older than now,
- * and what is older than now is not known. */
+/* hook/fdtab.c - what we have learnt of descriptors. */
 #include "hook/fdtab.h"
 #include "base/lock.h"
 #include "base/sys.h"
@@ -17,69 +14,40 @@
 #include <sys/time.h>
 #include <sys/vfs.h>
 
-#define CHUNK	4096
-#define CHUNKS	1024
+#define EPOCHS	(1u << (32 - FDTAB_EPOCH_SHIFT))
 
-enum {
-	OURS = 1, NONBLOCKING = 2, SOCKET = 4,
-	NO_RCVTIMEO = 8, NO_SNDTIMEO = 16,	/* known to be none */
-	KIND_KNOWN = 32, TCP = 64,
-	/* Without OURS: */
-	FROM_MEMORY = 128, TO_MEMORY = 256, ON_DISK = 512, SOURCE_KNOWN = 1024,
-	/* With it: */
-	SIGNALS = 2048,
-	EPOCH_SHIFT = 12, EPOCH_MASK = 0xfffff,
-};
-
-static _Atomic(_Atomic uint32_t *) chunks[CHUNKS];
+_Atomic(_Atomic uint32_t *) fdtab_chunks[FDTAB_CHUNKS];
+_Atomic uint32_t fdtab_epoch;
+_Atomic bool fdtab_low_water_seen;
 static struct lock chunks_lock;
-static _Atomic uint32_t epoch;
-static _Atomic bool apart;
-static _Atomic bool low_water;	/* somebody has set one, once */
 
-static _Atomic uint32_t *find(int fd)
+static bool in_table(int fd)
 {
-	_Atomic uint32_t *c;
-
-	if ((unsigned)fd >= CHUNK * CHUNKS)
-		return NULL;
-	c = atomic_load_explicit(&chunks[fd / CHUNK], memory_order_acquire);
-	return c ? &c[fd % CHUNK] : NULL;
-}
-
-/* The flags, 0 when the entry is of another epoch. */
-static uint32_t get(int fd)
-{
-	_Atomic uint32_t *e = find(fd);
-	uint32_t v = e ? atomic_load_explicit(e, memory_order_relaxed) : 0;
-
-	if (v >> EPOCH_SHIFT !=
-		    (atomic_load_explicit(&epoch, memory_order_relaxed) & EPOCH_MASK) ||
-	    atomic_load_explicit(&apart, memory_order_relaxed))
-		return 0;
-	return v & ((1 << EPOCH_SHIFT) - 1);
+	return (unsigned)fd < FDTAB_CHUNK * FDTAB_CHUNKS;
 }
 
 static void put(int fd, uint32_t flags)
 {
-	_Atomic uint32_t *e = find(fd);
+	_Atomic uint32_t *e = fdtab_find(fd);
 
 	if (e)
 		atomic_store_explicit(
 			e, flags | atomic_load_explicit(
-				&epoch, memory_order_relaxed) << EPOCH_SHIFT,
+				&fdtab_epoch, memory_order_relaxed)
+					<< FDTAB_EPOCH_SHIFT,
 			memory_order_relaxed);
 }
 
 static void make_room(int fd)
 {
-	if (!find(fd)) {
-		_Atomic(_Atomic uint32_t *) *slot = &chunks[fd / CHUNK];
+	if (!fdtab_find(fd)) {
+		_Atomic(_Atomic uint32_t *) *slot =
+			&fdtab_chunks[(unsigned)fd / FDTAB_CHUNK];
 
 		lock(&chunks_lock);
 		if (!atomic_load_explicit(slot, memory_order_relaxed))
 			atomic_store_explicit(
-				slot, sys_map(CHUNK * sizeof(uint32_t)),
+				slot, sys_map(FDTAB_CHUNK * sizeof(uint32_t)),
 				memory_order_release);
 		unlock(&chunks_lock);
 	}
@@ -87,10 +55,11 @@ static void make_room(int fd)
 
 void fdtab_born(int fd, bool nonblocking, bool socket)
 {
-	if (fd < 0 || (unsigned)fd >= CHUNK * CHUNKS)
+	if (!in_table(fd))
 		return;
 	make_room(fd);
-	put(fd, OURS | (nonblocking ? NONBLOCKING : 0) | (socket ? SOCKET : 0));
+	put(fd, FDTAB_OURS | (nonblocking ? FDTAB_NONBLOCKING : 0) |
+			(socket ? FDTAB_SOCKET : 0));
 }
 
 void fdtab_gone(int fd)
@@ -105,51 +74,35 @@ void fdtab_shared(int fd)
 
 void fdtab_forked(void)
 {
-	atomic_fetch_add_explicit(&epoch, 1, memory_order_relaxed);
+	uint32_t now = atomic_load_explicit(&fdtab_epoch, memory_order_relaxed);
+
+	/* The child's one thread. */
+	if (now < EPOCHS)
+		atomic_store_explicit(&fdtab_epoch, (now + 1) % EPOCHS,
+				      memory_order_relaxed);
 }
 
 void fdtab_apart(void)
 {
-	atomic_store_explicit(&apart, true, memory_order_relaxed);
-}
-
-bool fdtab_ours(int fd)
-{
-	return get(fd) & OURS;
-}
-
-bool fdtab_signals(int fd)
-{
-	return get(fd) & SIGNALS;
+	atomic_store_explicit(&fdtab_epoch, EPOCHS, memory_order_relaxed);
 }
 
 void fdtab_tells_signals(int fd)
 {
-	uint32_t f = get(fd);
+	uint32_t f = fdtab_flags(fd);
 
-	if (f & OURS)
-		put(fd, f | SIGNALS);
+	if (f & FDTAB_OURS)
+		put(fd, f | FDTAB_SIGNALS);
 }
 
-bool fdtab_socket(int fd)
+bool fdtab_ask_tcp(int fd)
 {
-	return get(fd) & SOCKET;
-}
-
-bool fdtab_tcp(int fd)
-{
-	uint32_t f = get(fd);
+	uint32_t f = fdtab_flags(fd) | FDTAB_KIND_KNOWN;
 	unsigned protocol = 0, len = sizeof(protocol);
 
-	if (!(f & SOCKET))
-		return false;
-	if (!(f & KIND_KNOWN)) {
-		sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol,
-			 &len);
-		f |= KIND_KNOWN | (protocol == IPPROTO_TCP ? TCP : 0);
-		put(fd, f);
-	}
-	return f & TCP;
+	sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len);
+	put(fd, f |= protocol == IPPROTO_TCP ? FDTAB_TCP : 0);
+	return f & FDTAB_TCP;
 }
 
 /* null, zero, full, urandom: a big read of them is cut short for whoever does not
@@ -162,37 +115,37 @@ static bool endless(dev_t device)
 
 static COLD uint32_t look_for_source(int fd)
 {
-	uint32_t f = SOURCE_KNOWN;
+	uint32_t f = FDTAB_SOURCE_KNOWN;
 	struct stat st;
 
 	if (fd < 0 || sys_call(SYS_fstat, fd, &st) != 0)
 		return 0;
 	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
-		f |= ON_DISK;
+		f |= FDTAB_ON_DISK;
 	else if (S_ISCHR(st.st_mode) && endless(st.st_rdev))
-		f |= FROM_MEMORY;
-	if ((unsigned)fd >= CHUNK * CHUNKS)
+		f |= FDTAB_FROM_MEMORY;
+	if (!in_table(fd))
 		return f;
 	make_room(fd);
-	put(fd, f |= get(fd));
+	put(fd, f |= fdtab_flags(fd));
 	return f;
 }
 
 enum fdtab_source fdtab_source(int fd)
 {
-	uint32_t f = get(fd);
+	uint32_t f = fdtab_flags(fd);
 
 	/* What we know to have made is a socket, a pipe or the like. */
-	if (unlikely(!(f & (OURS | SOURCE_KNOWN))))
+	if (unlikely(!(f & (FDTAB_OURS | FDTAB_SOURCE_KNOWN))))
 		f = look_for_source(fd);
-	if (f & FROM_MEMORY)
+	if (f & FDTAB_FROM_MEMORY)
 		return SOURCE_MEMORY;
-	return f & ON_DISK ? SOURCE_DISK : SOURCE_WAITS;
+	return f & FDTAB_ON_DISK ? SOURCE_DISK : SOURCE_WAITS;
 }
 
 bool fdtab_to_memory(int fd)
 {
-	return get(fd) & TO_MEMORY;
+	return fdtab_flags(fd) & FDTAB_TO_MEMORY;
 }
 
 void fdtab_look_for_memory(int fd, int dir)
@@ -201,7 +154,7 @@ void fdtab_look_for_memory(int fd, int dir)
 	struct statfs fs;
 	long flags;
 
-	if (fd < 0 || (unsigned)fd >= CHUNK * CHUNKS || fdtab_ours(fd) ||
+	if (!in_table(fd) || fdtab_ours(fd) ||
 	    sys_call(SYS_fstat, fd, &st) != 0 || !S_ISREG(st.st_mode))
 		return;
 	if (dir == POLLER_IN) {
@@ -214,26 +167,24 @@ void fdtab_look_for_memory(int fd, int dir)
 			return;
 	}
 	make_room(fd);
-	put(fd, get(fd) | (dir == POLLER_IN ? FROM_MEMORY : TO_MEMORY));
+	put(fd, fdtab_flags(fd) | (dir == POLLER_IN ? FDTAB_FROM_MEMORY :
+						      FDTAB_TO_MEMORY));
 }
 
-bool fdtab_nonblocking(int fd)
+bool fdtab_ask_nonblocking(int fd)
 {
-	uint32_t f = get(fd);
-	long flags;
+	long flags = sys_call(SYS_fcntl, fd, F_GETFL);
 
-	if (f & OURS)
-		return f & NONBLOCKING;
-	flags = sys_call(SYS_fcntl, fd, F_GETFL);
 	return flags >= 0 && (flags & O_NONBLOCK);
 }
 
 void fdtab_set_nonblocking(int fd, bool on)
 {
-	uint32_t f = get(fd);
+	uint32_t f = fdtab_flags(fd);
 
-	if (f & OURS)
-		put(fd, on ? f | NONBLOCKING : f & ~(uint32_t)NONBLOCKING);
+	if (f & FDTAB_OURS)
+		put(fd, on ? f | FDTAB_NONBLOCKING :
+			     f & ~(uint32_t)FDTAB_NONBLOCKING);
 }
 
 static bool ask_timeout(int fd, int dir, struct timeval *ret)
@@ -245,48 +196,39 @@ static bool ask_timeout(int fd, int dir, struct timeval *ret)
 			&len) == 0;
 }
 
-cogo_time fdtab_timeout(int fd, int dir)
+cogo_time fdtab_ask_timeout(int fd, int dir)
 {
-	uint32_t f = get(fd), none = dir == POLLER_IN ? NO_RCVTIMEO : NO_SNDTIMEO;
+	uint32_t f = fdtab_flags(fd);
+	uint32_t none = dir == POLLER_IN ? FDTAB_NO_RCVTIMEO : FDTAB_NO_SNDTIMEO;
 	struct timeval tv;
 
-	if ((f & OURS) && (!(f & SOCKET) || (f & none)))
-		return COGO_FOREVER;
 	if (!ask_timeout(fd, dir, &tv))
 		return COGO_FOREVER;	/* no socket */
 	if (tv.tv_sec || tv.tv_usec)
 		return tv.tv_sec * 1000000000ll + tv.tv_usec * 1000ll;
-	if (f & OURS)
+	if (f & FDTAB_OURS)
 		put(fd, f | none);
 	return COGO_FOREVER;
 }
 
 void fdtab_timeout_changed(int fd)
 {
-	uint32_t f = get(fd);
+	uint32_t f = fdtab_flags(fd);
 
 	if (f)
-		put(fd, f & ~(uint32_t)(NO_RCVTIMEO | NO_SNDTIMEO));
+		put(fd, f & ~(uint32_t)(FDTAB_NO_RCVTIMEO | FDTAB_NO_SNDTIMEO));
 }
 
-int fdtab_low_water(int fd)
+int fdtab_ask_low_water(int fd)
 {
 	unsigned len = sizeof(int);
 	int mark = 1;
 
-	if (!atomic_load_explicit(&low_water, memory_order_relaxed) &&
-	    (get(fd) & OURS))
-		return 1;
 	sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &mark, &len);
 	return mark;
 }
 
 void fdtab_low_water_changed(void)
 {
-	atomic_store_explicit(&low_water, true, memory_order_relaxed);
-}
-
-bool fdtab_low_water_any(void)
-{
-	return atomic_load_explicit(&low_water, memory_order_relaxed);
+	atomic_store_explicit(&fdtab_low_water_seen, true, memory_order_relaxed);
 }

@@ -9,7 +9,55 @@
 #define COGO_HOOK_FDTAB_H
 
 #include "base/compiler.h"
+#include "event/poller.h"
+#include <stdatomic.h>
 #include <stdbool.h>
+
+/* One word for each number: flags, and the epoch they are of. A fork makes every entry
+ * older than now, and what is older than now is not known. */
+enum fdtab_flags {
+	FDTAB_OURS = 1, FDTAB_NONBLOCKING = 2, FDTAB_SOCKET = 4,
+	FDTAB_NO_RCVTIMEO = 8, FDTAB_NO_SNDTIMEO = 16,	/* known to be none */
+	FDTAB_KIND_KNOWN = 32, FDTAB_TCP = 64,
+	/* Without OURS: */
+	FDTAB_FROM_MEMORY = 128, FDTAB_TO_MEMORY = 256, FDTAB_ON_DISK = 512,
+	FDTAB_SOURCE_KNOWN = 1024,
+	/* With it: */
+	FDTAB_SIGNALS = 2048,
+};
+#define FDTAB_EPOCH_SHIFT	12
+#define FDTAB_CHUNK		4096u
+#define FDTAB_CHUNKS		1024u
+
+/* fdtab.c's own. epoch: no entry is of it once some thread has descriptors of its
+ * own. */
+extern _Atomic(_Atomic uint32_t *) fdtab_chunks[FDTAB_CHUNKS];
+extern _Atomic uint32_t fdtab_epoch;
+extern _Atomic bool fdtab_low_water_seen;
+
+static ALWAYS_INLINE _Atomic uint32_t *fdtab_find(int fd)
+{
+	unsigned n = (unsigned)fd;
+	_Atomic uint32_t *c;
+
+	if (unlikely(n >= FDTAB_CHUNK * FDTAB_CHUNKS))
+		return NULL;
+	c = atomic_load_explicit(&fdtab_chunks[n / FDTAB_CHUNK],
+				 memory_order_acquire);
+	return c ? &c[n % FDTAB_CHUNK] : NULL;
+}
+
+/* 0 where nothing is known. */
+static ALWAYS_INLINE uint32_t fdtab_flags(int fd)
+{
+	_Atomic uint32_t *e = fdtab_find(fd);
+	uint32_t v = e ? atomic_load_explicit(e, memory_order_relaxed) : 0;
+
+	return v >> FDTAB_EPOCH_SHIFT ==
+			       atomic_load_explicit(&fdtab_epoch,
+						    memory_order_relaxed) ?
+		       v & ((1u << FDTAB_EPOCH_SHIFT) - 1) : 0;
+}
 
 /* Our own socket or pipe, fresh from the kernel. */
 void fdtab_born(int fd, bool nonblocking, bool socket);
@@ -24,15 +72,31 @@ void fdtab_forked(void);
 void fdtab_apart(void);
 
 /* Nobody but this process has the description. */
-bool fdtab_ours(int fd);
+static inline bool fdtab_ours(int fd)
+{
+	return fdtab_flags(fd) & FDTAB_OURS;
+}
 
 /* Of ours: it tells of signals. */
-bool fdtab_signals(int fd);
+static inline bool fdtab_signals(int fd)
+{
+	return fdtab_flags(fd) & FDTAB_SIGNALS;
+}
 void fdtab_tells_signals(int fd);
 
 /* A socket of ours alone; a TCP stream. */
-bool fdtab_socket(int fd);
-bool fdtab_tcp(int fd);
+static inline bool fdtab_socket(int fd)
+{
+	return fdtab_flags(fd) & FDTAB_SOCKET;
+}
+COLD bool fdtab_ask_tcp(int fd);
+static ALWAYS_INLINE bool fdtab_tcp(int fd)
+{
+	uint32_t f = fdtab_flags(fd);
+
+	return likely(f & FDTAB_KIND_KNOWN) ? f & FDTAB_TCP :
+	       (f & FDTAB_SOCKET) && fdtab_ask_tcp(fd);
+}
 
 /* Where what is read comes from: from somebody who may let one wait; from memory, be
  * it a file system that has no disk, or /dev/zero; or from a file on a disk, of which
@@ -47,18 +111,41 @@ bool fdtab_to_memory(int fd);
 COLD void fdtab_look_for_memory(int fd, int dir);
 
 /* The program's own O_NONBLOCK on the description. */
-bool fdtab_nonblocking(int fd);
+COLD bool fdtab_ask_nonblocking(int fd);
+static ALWAYS_INLINE bool fdtab_nonblocking(int fd)
+{
+	uint32_t f = fdtab_flags(fd);
+
+	return likely(f & FDTAB_OURS) ? f & FDTAB_NONBLOCKING :
+					fdtab_ask_nonblocking(fd);
+}
 void fdtab_set_nonblocking(int fd, bool on);
 
 /* SO_RCVTIMEO or SO_SNDTIMEO as a span in ns; COGO_FOREVER: none. */
-cogo_time fdtab_timeout(int fd, int dir);
+cogo_time fdtab_ask_timeout(int fd, int dir);
+static inline cogo_time fdtab_timeout(int fd, int dir)
+{
+	uint32_t f = fdtab_flags(fd);
+	uint32_t none = dir == POLLER_IN ? FDTAB_NO_RCVTIMEO : FDTAB_NO_SNDTIMEO;
+
+	return (f & FDTAB_OURS) && (!(f & FDTAB_SOCKET) || (f & none)) ?
+		       COGO_FOREVER : fdtab_ask_timeout(fd, dir);
+}
 void fdtab_timeout_changed(int fd);
 
 /* SO_RCVLOWAT: how much a read of a stream waits for, if it asks for as much; 1
  * where nothing else was said. To be asked when less has come than was wanted. */
-int fdtab_low_water(int fd);
 void fdtab_low_water_changed(void);
 /* Some socket may have one: of less than that nobody is told. */
-bool fdtab_low_water_any(void);
+static inline bool fdtab_low_water_any(void)
+{
+	return atomic_load_explicit(&fdtab_low_water_seen, memory_order_relaxed);
+}
+COLD int fdtab_ask_low_water(int fd);
+static inline int fdtab_low_water(int fd)
+{
+	return likely(!fdtab_low_water_any() && fdtab_ours(fd)) ?
+		       1 : fdtab_ask_low_water(fd);
+}
 
 #endif

@@ -67,7 +67,7 @@ static _Atomic uint64_t polls_begun;
 _Atomic uint32_t poller_taken, poller_submissions;
 _Atomic bool poller_ops_are_done;
 
-static struct pollable *find(int fd)
+static ALWAYS_INLINE struct pollable *find(int fd)
 {
 	/* Unsigned, and a quotient is a shift. */
 	unsigned n = (unsigned)fd;
