@@ -268,13 +268,18 @@ static NOINLINE struct coro *serve_sender(struct cogo_chan *ch, void *ret_item)
 	return n->coro;
 }
 
+static inline void take_out(struct cogo_chan *ch, void *ret_item)
+{
+	copy_out(ret_item, slot(ch, ch->got), ch->item);
+	/* release: pairs with the acquire in cogo_chan_len. */
+	__atomic_store_n(&ch->got, ch->got + 1, __ATOMIC_RELEASE);
+}
+
 static inline int take(struct cogo_chan *ch, void *ret_item,
 		       struct coro **ret_woken)
 {
 	if (likely(ch->put != ch->got)) {
-		copy_out(ret_item, slot(ch, ch->got), ch->item);
-		/* release: pairs with the acquire in cogo_chan_len. */
-		__atomic_store_n(&ch->got, ch->got + 1, __ATOMIC_RELEASE);
+		take_out(ch, ret_item);
 		if (waitq_any(&ch->senders))
 			*ret_woken = serve_sender(ch, NULL);
 		return 0;
@@ -363,18 +368,21 @@ static inline void end_try(struct cogo_chan *ch, struct coro *woken)
 		ready(woken);
 }
 
-int cogo_send(struct cogo_chan *ch, const void *item, cogo_time deadline)
+/* locked: it is, and somebody has been found to wait, or no room, or something else. */
+static NOINLINE int send_slowly(struct coro *me, struct cogo_chan *ch,
+				const void *item, cogo_time deadline, bool locked)
 {
-	struct coro *woken = NULL, *me;
+	struct coro *woken = NULL;
 	int r;
 
-	me = cancel_in(&r);
-	if (unlikely(r))
-		return cancel_out(me, r);
 	if (unlikely(!ch))
 		return cancel_out(me, wait_in_vain(me, deadline, WHY_SEND));
 	do {
-		chan_lock(ch);
+		if (!locked)
+			chan_lock(ch);
+		else if (!chan_is_ours(ch))
+			chan_inherit(ch);
+		locked = false;
 		r = give(ch, item, &woken);
 		if (r == -EAGAIN)
 			r = wait_in(me, ch, &ch->senders, (void *)item,
@@ -385,18 +393,20 @@ int cogo_send(struct cogo_chan *ch, const void *item, cogo_time deadline)
 	return cancel_out(me, r);
 }
 
-int cogo_recv(struct cogo_chan *ch, void *ret_item, cogo_time deadline)
+static NOINLINE int recv_slowly(struct coro *me, struct cogo_chan *ch,
+				void *ret_item, cogo_time deadline, bool locked)
 {
-	struct coro *woken = NULL, *me;
+	struct coro *woken = NULL;
 	int r;
 
-	me = cancel_in(&r);
-	if (unlikely(r))
-		return cancel_out(me, r);
 	if (unlikely(!ch))
 		return cancel_out(me, wait_in_vain(me, deadline, WHY_RECV));
 	do {
-		chan_lock(ch);
+		if (!locked)
+			chan_lock(ch);
+		else if (!chan_is_ours(ch))
+			chan_inherit(ch);
+		locked = false;
 		r = take(ch, ret_item, &woken);
 		if (r == -EAGAIN)
 			r = wait_in(me, ch, &ch->receivers, ret_item, deadline,
@@ -405,6 +415,88 @@ int cogo_recv(struct cogo_chan *ch, void *ret_item, cogo_time deadline)
 			end_try(ch, woken);
 	} while (r == -EAGAIN);
 	return cancel_out(me, r);
+}
+
+static NOINLINE int end_slowly(struct coro *me, struct cogo_chan *ch)
+{
+	unlock(&ch->lock);
+	door_leave(me);
+	return 0;
+}
+
+/* A coroutine that is told to end, or a thread that comes for the first time. */
+static COLD bool comes_in(struct coro **ret_me, int *ret_r)
+{
+	*ret_me = cancel_in(ret_r);
+	if (*ret_r)
+		*ret_r = cancel_out(*ret_me, *ret_r);
+	return *ret_r == 0;
+}
+
+static COLD int send_first(struct cogo_chan *ch, const void *item, cogo_time deadline)
+{
+	struct coro *me;
+	int r;
+
+	return comes_in(&me, &r) ? send_slowly(me, ch, item, deadline, false) : r;
+}
+
+static COLD int recv_first(struct cogo_chan *ch, void *ret_item, cogo_time deadline)
+{
+	struct coro *me;
+	int r;
+
+	return comes_in(&me, &r) ? recv_slowly(me, ch, ret_item, deadline, false) : r;
+}
+
+/* The sizes of what is handed over most. */
+static inline bool is_word(const struct cogo_chan *ch)
+{
+	return likely(ch->item == sizeof(uint64_t));
+}
+
+/* What most calls come to where there is a ring, a word put into a free slot or taken
+ * out of a full one with nobody waiting for that, is here and calls nothing; all else
+ * goes on in the general way. */
+int cogo_send(struct cogo_chan *ch, const void *item, cogo_time deadline)
+{
+	struct coro *me = self();
+	uint32_t doors;
+
+	if (unlikely(!me) || cancel_wanted(me))
+		return send_first(ch, item, deadline);
+	doors = door_enter(me);
+	if (unlikely(!ch) || !lock_try_fast(&ch->lock))
+		return send_slowly(me, ch, item, deadline, false);
+	if (unlikely(!chan_is_ours(ch) || ch->closed || ch->kind != CHAN_PLAIN ||
+		     waitq_any(&ch->receivers) || ch->put - ch->got == ch->cap ||
+		     !is_word(ch)))
+		return send_slowly(me, ch, item, deadline, true);
+	put(ch, item);
+	if (lock_awaited(&ch->lock))
+		return end_slowly(me, ch);
+	unlock_fast(&ch->lock);
+	return door_leave_as(me, doors);
+}
+
+int cogo_recv(struct cogo_chan *ch, void *ret_item, cogo_time deadline)
+{
+	struct coro *me = self();
+	uint32_t doors;
+
+	if (unlikely(!me) || cancel_wanted(me))
+		return recv_first(ch, ret_item, deadline);
+	doors = door_enter(me);
+	if (unlikely(!ch) || !lock_try_fast(&ch->lock))
+		return recv_slowly(me, ch, ret_item, deadline, false);
+	if (unlikely(!chan_is_ours(ch) || ch->put == ch->got ||
+		     waitq_any(&ch->senders) || !is_word(ch)))
+		return recv_slowly(me, ch, ret_item, deadline, true);
+	take_out(ch, ret_item);
+	if (lock_awaited(&ch->lock))
+		return end_slowly(me, ch);
+	unlock_fast(&ch->lock);
+	return door_leave_as(me, doors);
 }
 
 int cogo_try_send(struct cogo_chan *ch, const void *item)

@@ -43,11 +43,17 @@ COLD void chan_inherit(struct cogo_chan *ch);
 
 void chan_lock_slow(struct lock *l);
 
+/* Whether it was used in this process: lock_held is another number in each child of a
+ * fork. */
+static inline bool chan_is_ours(const struct cogo_chan *ch)
+{
+	return likely(ch->process == lock_held);
+}
+
 static inline void chan_lock(struct cogo_chan *ch)
 {
 	lock_by(&ch->lock, chan_lock_slow);
-	/* lock_held is another number in each child of a fork. */
-	if (unlikely(ch->process != lock_held))
+	if (!chan_is_ours(ch))
 		chan_inherit(ch);
 }
 

@@ -31,6 +31,17 @@ void unlock_slow(struct lock *l);
 /* Takes a lock whose holder, by the word seen, is in another process. */
 COLD bool lock_inherit(struct lock *l, uint32_t word);
 
+/* As lock_try, in so few instructions that whoever calls it needs no frame; a lock
+ * that was inherited it finds taken. */
+static inline bool lock_try_fast(struct lock *l)
+{
+	uint32_t word = 0;
+
+	return likely(atomic_compare_exchange_strong_explicit(
+		&l->word, &word, lock_held, memory_order_acquire,
+		memory_order_relaxed));
+}
+
 static inline bool lock_try(struct lock *l)
 {
 	uint32_t word = 0;
@@ -54,15 +65,25 @@ static inline void lock(struct lock *l)
 	lock_by(l, lock_slow);
 }
 
+/* Whether somebody may be asleep: for the holder, who is about to give it up. */
+static inline bool lock_awaited(struct lock *l)
+{
+	return unlikely(atomic_load_explicit(&l->word, memory_order_relaxed) & 1);
+}
+
+/* Where nobody was. It may overwrite the mark of one who comes now: L2. */
+static inline void unlock_fast(struct lock *l)
+{
+	/* release: pairs with the acquire of the next holder. */
+	atomic_store_explicit(&l->word, 0, memory_order_release);
+}
+
 static inline void unlock(struct lock *l)
 {
-	if (unlikely(atomic_load_explicit(&l->word, memory_order_relaxed) & 1)) {
+	if (lock_awaited(l))
 		unlock_slow(l);
-		return;
-	}
-	/* release: pairs with the acquire of the next holder. It may overwrite
-	 * the mark of one who comes now: L2. */
-	atomic_store_explicit(&l->word, 0, memory_order_release);
+	else
+		unlock_fast(l);
 }
 
 /* Free, whoever held it. */

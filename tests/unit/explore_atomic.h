@@ -45,6 +45,9 @@ void explore_until(_Atomic uint32_t *word, uint32_t value);
 #include "base/lock.h"
 #define lock_by(l, wait) (explore_until(&(l)->word, 0), (lock_by)(l, wait))
 #define lock(l) lock_by(l, lock_slow)
+#define lock_try_fast(l)                                                       \
+	(explore_point(__FILE__, __LINE__, "tries " #l, l, true),              \
+	 (lock_try_fast)(l))
 #endif
 
 /* Not for what they do, but for what they would cost or change here. */

@@ -41,6 +41,12 @@ void door_deliver(struct coro *me)
 	(void)me;
 }
 
+int door_deliver_last(struct coro *me)
+{
+	(void)me;
+	return 0;
+}
+
 int cancel_interrupted(struct coro *me, int r)
 {
 	if (r != -EINTR)
@@ -104,17 +110,18 @@ long sys_poll_now(struct pollfd *fds, unsigned n)
 /* ---- the actors ---- */
 
 static struct cogo_chan x, y;
-static int room[2][2];
+static int64_t room[2][2];	/* words: they have a way of their own */
 
 #define NOT_YET 99
-static int did[3] = { NOT_YET, NOT_YET, NOT_YET }, got[3] = { -1, -1, -1 };
+static int did[3] = { NOT_YET, NOT_YET, NOT_YET };
+static int64_t got[3] = { -1, -1, -1 };
 static cogo_time moment;
 static struct coro *first;
 
-static void make(struct cogo_chan *c, int *ring, size_t cap)
+static void make(struct cogo_chan *c, int64_t *ring, size_t cap)
 {
 	c->process = lock_held;
-	c->item = sizeof(int);
+	c->item = sizeof(*ring);
 	c->cap = cap;
 	c->ring = (char *)ring;
 	c->when = COGO_FOREVER;
@@ -136,7 +143,7 @@ static int choose(struct cogo_case *cases, size_t n, cogo_time deadline)
 
 static void cross_a(struct coro *me)
 {
-	static int out = 10;
+	static int64_t out = 10;
 	struct cogo_case cases[2] = {
 		{ .kind = COGO_CASE_RECV, .chan = &x, .ret_item = &got[0] },
 		{ .kind = COGO_CASE_SEND, .chan = &y, .item = &out },
@@ -148,7 +155,7 @@ static void cross_a(struct coro *me)
 
 static void cross_b(struct coro *me)
 {
-	static int out = 20;
+	static int64_t out = 20;
 	struct cogo_case cases[2] = {
 		/* The other way round: an order of locks by case would not do. */
 		{ .kind = COGO_CASE_RECV, .chan = &y, .ret_item = &got[1] },
@@ -175,7 +182,7 @@ static void timed_recv(struct coro *me)
 
 static void timed_send(struct coro *me)
 {
-	int out = 7;
+	int64_t out = 7;
 
 	(void)me;
 	did[1] = cogo_send(&x, &out, SOME_TIME);
@@ -201,7 +208,7 @@ static void two_recv(struct coro *me)
 
 static void two_send_y(struct coro *me)
 {
-	int out = 8;
+	int64_t out = 8;
 
 	(void)me;
 	did[2] = cogo_send(&y, &out, SOME_TIME);
@@ -224,7 +231,7 @@ static void close_recv(struct coro *me)
 
 static void close_send(struct coro *me)
 {
-	int out = 7;
+	int64_t out = 7;
 
 	(void)me;
 	did[1] = cogo_send(&x, &out, COGO_FOREVER);
@@ -256,7 +263,7 @@ static void buffer_end(void)
 
 static void self_both(struct coro *me)
 {
-	static int out = 10;
+	static int64_t out = 10;
 	struct cogo_case cases[2] = {
 		{ .kind = COGO_CASE_RECV, .chan = &x, .ret_item = &got[0] },
 		{ .kind = COGO_CASE_SEND, .chan = &x, .item = &out },
