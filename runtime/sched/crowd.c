@@ -19,11 +19,8 @@
  * wake it; so MOST_NAP is how late somebody's turn can come who is queued behind one
  * that computes. One worker always stays. */
 #include "sched/crowd.h"
-#include "base/sys.h"
 #include "coro/self.h"
 #include "sched/loop.h"
-#include "sched/monitor.h"
-#include "sched/ready.h"
 
 #define WAITS		32	/* from one look to the next */
 #define WAITS_AGAIN	8	/* … after a nap that was of use */
@@ -65,7 +62,8 @@ static void look(struct worker *w, uint64_t now, uint64_t done)
 		cr->stays--;
 		return;
 	}
-	cr->pace = (double)(done - cr->done) / (double)(now - cr->since);
+	cr->span = now - cr->since;
+	cr->pace = (double)(done - cr->done) / (double)cr->span;
 	cr->leaves = true;
 	/* Its own stack is the next to run. */
 	w->looked = w->picks - LOOP_LOOK_AROUND;
@@ -99,27 +97,24 @@ void crowd_waited(const void *what, uint64_t began, uint64_t done)
 	restart(cr, what, now, done);
 }
 
-static void nap(struct worker *w)
-{
-	struct coro *c;
-
-	worker_count(&w->naps);
-	atomic_store_explicit(&w->away, true, memory_order_relaxed);
-	atomic_store_explicit(&w->doze, 1, memory_order_relaxed);
-	while ((c = runq_pop(&w->runq)))
-		ready_global(c);
-	wake_worker();
-	worker_doze(w, sys_now() + w->crowd.nap);
-	atomic_store_explicit(&w->away, false, memory_order_relaxed);
-	monitor_activity();
-	w->crowd.napped = true;
-}
-
-void crowd_leave(struct worker *w)
+bool crowd_leave(struct worker *w, cogo_time *ret_nap)
 {
 	w->crowd.leaves = false;
-	if (atomic_fetch_add_explicit(&sched.napping, 1, memory_order_relaxed) + 1 <
-	    sched.target)
-		nap(w);
+	/* Whoever was at it has long gone on with something else. */
+	if (arch_cycles() - w->crowd.since > w->crowd.span)
+		return false;
+	if (atomic_fetch_add_explicit(&sched.napping, 1, memory_order_relaxed) + 1 >=
+	    sched.target) {
+		atomic_fetch_sub_explicit(&sched.napping, 1, memory_order_relaxed);
+		return false;
+	}
+	worker_count(&w->naps);
+	*ret_nap = w->crowd.nap;
+	return true;
+}
+
+void crowd_back(struct worker *w)
+{
+	w->crowd.napped = true;
 	atomic_fetch_sub_explicit(&sched.napping, 1, memory_order_relaxed);
 }

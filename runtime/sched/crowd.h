@@ -20,13 +20,15 @@ static inline uint64_t crowd_begin(void)
  * a number that grows with what they are after. Inside the runtime. */
 void crowd_waited(const void *what, uint64_t began, uint64_t done);
 
-/* Whether w shall leave the others alone for a while. Owner only, on its own stack;
- * and then: what is on its queue is everybody's, and it sleeps. It neither searches
- * nor watches. */
+/* Whether w had better leave the others alone. Owner only, as the rest. */
 static inline bool crowd_leaves(const struct worker *w)
 {
 	return unlikely(w->crowd.leaves);
 }
-void crowd_leave(struct worker *w);
+
+/* Then, on its own stack: for how long; or false, if not after all. What is on its
+ * queue is the others'. crowd_back, when it has slept. */
+bool crowd_leave(struct worker *w, cogo_time *ret_nap);
+void crowd_back(struct worker *w);
 
 #endif

@@ -427,11 +427,19 @@ static void stop_watching(struct worker *w)
 	atomic_store_explicit(&sched.watcher, NULL, memory_order_relaxed);
 }
 
-/* No slot: sleeps among the spares until there is one. */
-static void be_spare(struct worker *w)
+/* What is on its queue is everybody's. */
+static void give_away(struct worker *w)
 {
 	struct coro *c;
 
+	while ((c = runq_pop(&w->runq)))
+		ready_global(c);
+	wake_worker();
+}
+
+/* No slot: sleeps among the spares until there is one. */
+static void be_spare(struct worker *w)
+{
 	block_noticed_end(w);
 	poller_submit();
 	if (loop_take_slot()) {
@@ -442,9 +450,7 @@ static void be_spare(struct worker *w)
 	/* Not while we count as the one who searches: nobody else would. */
 	stop_spinning(w);
 	stop_watching(w);
-	while ((c = runq_pop(&w->runq)))
-		ready_global(c);
-	wake_worker();
+	give_away(w);
 	coro_stock_empty(&w->stock);
 	atomic_store_explicit(&w->away, true, memory_order_relaxed);
 	close_mask_asleep(w);
@@ -469,6 +475,26 @@ static void be_spare(struct worker *w)
 	}
 	atomic_store_explicit(&w->away, false, memory_order_relaxed);
 	monitor_activity();
+}
+
+/* Out of a crowd at one lock (crowd.c): sleeps for a while, where nobody wakes it for
+ * work. */
+static void step_back(struct worker *w)
+{
+	cogo_time nap;
+
+	if (!crowd_leave(w, &nap))
+		return;
+	stop_spinning(w);
+	stop_watching(w);
+	atomic_store_explicit(&w->doze, 1, memory_order_relaxed);
+	give_away(w);
+	atomic_store_explicit(&w->away, true, memory_order_relaxed);
+	close_mask_asleep(w);
+	worker_doze(w, sys_now() + nap);
+	atomic_store_explicit(&w->away, false, memory_order_relaxed);
+	monitor_activity();
+	crowd_back(w);
 }
 
 static void leave_idle(struct worker *w)
@@ -625,9 +651,7 @@ static struct coro *find_work(struct worker *w)
 		if (!atomic_load_explicit(&w->slot, memory_order_acquire))
 			be_spare(w);
 		if (crowd_leaves(w)) {
-			stop_spinning(w);
-			stop_watching(w);
-			crowd_leave(w);
+			step_back(w);
 			continue;
 		}
 		look_around(w);
@@ -679,8 +703,6 @@ void loop(struct worker *w)
 		}
 	}
 	/* The coroutine that kept it has ended. */
-	while ((c = runq_pop(&w->runq)))
-		ready_global(c);
-	wake_worker();
+	give_away(w);
 	worker_retire(w);
 }

@@ -27,8 +27,9 @@ struct crowd {
 	uint64_t done;		/* then */
 	uint32_t waits;		/* since then */
 	uint32_t stays, next_stay;	/* looks without trying again */
-	bool leaves, napped;
-	double pace;		/* done per cycle, before it left */
+	bool leaves, napped;	/* it shall; it has */
+	uint64_t span;		/* of the look that said so, and … */
+	double pace;		/* … what was done per cycle meanwhile */
 	cogo_time nap;
 };
 
