@@ -244,7 +244,7 @@ static bool may_be_done(const struct cogo_case *c, const struct part *p,
 		return (*f)++->revents || p->always;
 	/* acquire: V2 of wait/native.h. */
 	return is_end(c) &&
-	       atomic_load_explicit(&c->coro->ended, memory_order_acquire);
+	       native_has_ended(c->coro);
 }
 
 /* One of those that may be done now, or n. */
@@ -332,17 +332,14 @@ static bool join_end(struct select *s, size_t i)
 {
 	struct cogo_coro *c = s->cases[i].coro;
 	struct part *p = &s->parts[i];
-	bool ended;
 
 	p->node = (struct waiter_node){ .coro = s->me, .ticket = s->ticket };
-	lock(&c->lock);
-	ended = atomic_load_explicit(&c->ended, memory_order_relaxed);
-	if (!ended) {
-		waitq_add(&c->waiters, &p->node);
-		p->joined = true;
-	}
+	if (!native_lock(c))
+		return false;
+	waitq_add(&c->waiters, &p->node);
+	p->joined = true;
 	unlock(&c->lock);
-	return !ended;
+	return true;
 }
 
 /* False: something has happened there. */

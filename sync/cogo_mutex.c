@@ -251,15 +251,6 @@ static NOINLINE int unlock_slowly(struct coro *me, struct cogo_mutex *m)
 	return r;
 }
 
-/* It is the caller's, and no longer on its list. */
-static NOINLINE int pass_on_slowly(struct coro *me, struct cogo_mutex *m)
-{
-	leave(m, left_by(me, look(m)));
-	pass_on(m);
-	door_leave(me);
-	return 0;
-}
-
 static COLD int unlock_adopted(struct cogo_mutex *m)
 {
 	return unlock_slowly(sure_in(), m);
@@ -268,15 +259,18 @@ static COLD int unlock_adopted(struct cogo_mutex *m)
 int cogo_mutex_unlock(struct cogo_mutex *m)
 {
 	struct coro *me = self();
+	struct held *h;
 	uint32_t doors;
 
 	if (unlikely(!me))
 		return unlock_adopted(m);
 	doors = door_enter(me);
-	if (unlikely(!unwind_calm(me) || !held_pop(me->held, m)))
+	h = me->held;
+	if (unlikely(!unwind_calm(me) || !held_last(h, m)))
 		return unlock_slowly(me, m);
 	if (!swap_both(m, held_by(id_of(me)), nobodys(), __ATOMIC_RELEASE))
-		return pass_on_slowly(me, m);
+		return unlock_slowly(me, m);
+	h->n--;
 	return door_leave_as(me, doors);
 }
 

@@ -59,15 +59,10 @@ static inline bool held_has(const struct held *h, const struct cogo_mutex *m)
 	return !h || h->lost || held_find(h, m);
 }
 
-/* False: it is not the last one that was put there. */
-static inline bool held_pop(struct held *h, const struct cogo_mutex *m)
+/* Whether it is the last one that was put there. */
+static inline bool held_last(const struct held *h, const struct cogo_mutex *m)
 {
-	uint32_t n = h ? h->n : 0;
-
-	if (unlikely(!n || h->at[n - 1] != m))
-		return false;
-	h->n = n - 1;
-	return true;
+	return likely(h && h->n && h->at[h->n - 1] == m);
 }
 
 /* Takes it off. False as above. */
@@ -75,8 +70,10 @@ static inline bool held_remove(struct held *h, const struct cogo_mutex *m)
 {
 	uint32_t i;
 
-	if (held_pop(h, m))
+	if (held_last(h, m)) {
+		h->n--;
 		return true;
+	}
 	i = h ? held_find(h, m) : 0;
 	if (!i)
 		return !h || h->lost;

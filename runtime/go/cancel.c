@@ -7,13 +7,11 @@
 #include "go/scope.h"
 #include "wait/native.h"
 
-/* Inside the runtime, under c->lock. */
+/* Under c->lock. */
 static int request(struct cogo_coro *c, int reason)
 {
 	int none = 0;
 
-	if (!c->coro)
-		return -ESRCH;
 	if (c->coro->kind != CORO_KIND_CORO)
 		return -ENOTSUP;
 	/* The reason first: who finds itself cancelled may ask for it. */
@@ -27,7 +25,8 @@ int go_cancel(struct cogo_coro *c, int reason)
 {
 	int r;
 
-	lock(&c->lock);
+	if (!native_lock(c))
+		return -ESRCH;
 	r = request(c, reason);
 	unlock(&c->lock);
 	return r;

@@ -53,18 +53,26 @@ static void write_end(struct cogo_coro *n, struct unwind *u, char *trace)
 }
 
 /* Whoever waits learns of it; the coroutine's object is nobody's any more. A fence of
- * all kinds. */
-static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
+ * all kinds. True: and the coroutine's reference is dropped. */
+static bool publish(struct cogo_coro *n, struct unwind *u, char *trace)
 {
 	struct coro_list woken = { 0 };
 
-	/* Nobody else has it who could make another, nor a scope, which finds its
-	 * children without. acquire: who dropped the last one has done with it. */
-	if (!n->child &&
-	    atomic_load_explicit(&n->refs, memory_order_acquire) == 1) {
-		write_end(n, u, trace);
-		atomic_thread_fence(memory_order_seq_cst);
-		return;
+	/* A scope finds its children without a reference. */
+	if (!n->child) {
+		if (how_of[u->why] == COGO_RETURNED && !u->message && !trace &&
+		    native_end_unwatched(n)) {
+			arch_fence_after_rmw();
+			return true;
+		}
+		/* Nobody else has it who could make another. acquire: who dropped
+		 * the last one has done with it. */
+		if ((atomic_load_explicit(&n->refs, memory_order_acquire) &
+		     NATIVE_REFS) == 1) {
+			write_end(n, u, trace);
+			atomic_thread_fence(memory_order_seq_cst);
+			return false;
+		}
 	}
 	lock(&n->lock);
 	write_end(n, u, trace);
@@ -74,6 +82,7 @@ static void publish(struct cogo_coro *n, struct unwind *u, char *trace)
 	unlock(&n->lock);
 	arch_fence_after_rmw();
 	ready_all(&woken);
+	return false;
 }
 
 void go_destroy(struct coro *me)
@@ -145,10 +154,11 @@ void go_ended(struct coro *me, struct unwind *u)
 	n = me->user;
 	if (n) {
 		me->user = NULL;
-		publish(n, u, trace);
-		if (n->child)
-			scope_child_ended(n);
-		native_unref(n);
+		if (!publish(n, u, trace)) {
+			if (n->child)
+				scope_child_ended(n);
+			native_unref(n);
+		}
 	} else {
 		free(u->message);
 		free(trace);
@@ -170,8 +180,8 @@ void go_thread_ended(struct coro *me, bool stays)
 	door_enter(me);
 	if (n) {
 		me->user = NULL;
-		publish(n, &u, NULL);
-		native_unref(n);
+		if (!publish(n, &u, NULL))
+			native_unref(n);
 	}
 	if (stays) {
 		door_leave(me);
@@ -461,8 +471,7 @@ enum cogo_state cogo_state(struct cogo_coro *c)
 	enum cogo_state s = COGO_ENDED;
 	struct coro *me = door_in();
 
-	lock(&c->lock);
-	if (c->coro) {
+	if (native_lock(c)) {
 		switch (atomic_load_explicit(&c->coro->state,
 					     memory_order_relaxed)) {
 		case CORO_NEW:
@@ -477,8 +486,8 @@ enum cogo_state cogo_state(struct cogo_coro *c)
 		default:
 			s = COGO_PARKED;
 		}
+		unlock(&c->lock);
 	}
-	unlock(&c->lock);
 	if (me)
 		door_leave(me);
 	return s;
@@ -492,11 +501,8 @@ static int wait_once(struct coro *me, struct cogo_coro *c, cogo_time deadline)
 	struct waiter_node node = { .coro = me };
 	enum wait_outcome how;
 
-	lock(&c->lock);
-	if (atomic_load_explicit(&c->ended, memory_order_relaxed)) {
-		unlock(&c->lock);
+	if (!native_lock(c))
 		return 0;
-	}
 	node.ticket = wait_open(me);
 	waitq_add(&c->waiters, &node);
 	unlock(&c->lock);
@@ -508,12 +514,6 @@ static int wait_once(struct coro *me, struct cogo_coro *c, cogo_time deadline)
 	waitq_del(&node);
 	unlock(&c->lock);
 	return how == WAIT_TIMED_OUT ? -ETIMEDOUT : -EINTR;
-}
-
-static bool has_ended(struct cogo_coro *c)
-{
-	/* acquire: V2. */
-	return atomic_load_explicit(&c->ended, memory_order_acquire);
 }
 
 static void seen(struct cogo_coro *c)
@@ -549,7 +549,7 @@ int cogo_join(struct cogo_coro *c)
 	}
 	/* Nothing but the end ends this; without memory for a descriptor it is
 	 * looked for. */
-	while (!has_ended(c)) {
+	while (!native_has_ended(c)) {
 		if (!me)
 			sys_call(SYS_sched_yield);
 		else if (wait_once(me, c, COGO_FOREVER) == -EINTR)
@@ -565,7 +565,7 @@ int cogo_join(struct cogo_coro *c)
 
 enum cogo_how cogo_how(struct cogo_coro *c)
 {
-	if (!has_ended(c))
+	if (!native_has_ended(c))
 		return COGO_RETURNED;
 	seen(c);
 	return (enum cogo_how)c->how;
@@ -573,12 +573,12 @@ enum cogo_how cogo_how(struct cogo_coro *c)
 
 const char *cogo_panic_message(struct cogo_coro *c)
 {
-	return has_ended(c) && c->message ? c->message : "";
+	return native_has_ended(c) && c->message ? c->message : "";
 }
 
 const char *cogo_panic_trace(struct cogo_coro *c)
 {
-	return has_ended(c) && c->trace ? c->trace : "";
+	return native_has_ended(c) && c->trace ? c->trace : "";
 }
 
 int cogo_cancel_reason(struct cogo_coro *c)

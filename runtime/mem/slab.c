@@ -101,6 +101,12 @@ void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock)
 	void *obj;
 
 	stock->of = s;
+	if (stock->full) {
+		stock->free = stock->full;
+		stock->full = NULL;
+		stock->n = SLAB_STOCK;
+		return take(s, stock);
+	}
 	lock(&s->lock);
 	if (s->nlists) {
 		stock->free = s->lists[--s->nlists];
@@ -117,41 +123,47 @@ void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock)
 	return obj;
 }
 
-/* A list of so many, the last that came: they are in the cache, all links too. */
-static void *cut(struct slab *s, struct slab_stock *stock)
+/* Under s->lock: SLAB_STOCK of them. */
+static void put_list(struct slab *s, void *list)
 {
-	void *list = stock->free, *last = list;
+	void *next;
 
-	for (int i = 1; i < SLAB_STOCK; i++)
-		last = *slab_link(s, last);
-	stock->free = *slab_link(s, last);
-	stock->n -= SLAB_STOCK;
-	*slab_link(s, last) = NULL;
-	return list;
-}
-
-/* More than twice SLAB_STOCK. */
-void slab_stock_put_slow(struct slab *s, struct slab_stock *stock)
-{
-	lock(&s->lock);
 	if (s->nlists < SLAB_LISTS) {
-		s->lists[s->nlists] = cut(s, stock);
+		s->lists[s->nlists] = list;
 		/* In this order: a fork may come at any moment. */
 		atomic_thread_fence(memory_order_release);
 		write_once(s->nlists, s->nlists + 1);
+		return;
 	}
-	while (stock->n > SLAB_STOCK)
-		put(s, take(s, stock));
-	unlock(&s->lock);
+	for (; list; list = next) {
+		next = *slab_link(s, list);
+		put(s, list);
+	}
+}
+
+/* The first list is full: it is the other one from now on. */
+void slab_stock_put_slow(struct slab *s, struct slab_stock *stock)
+{
+	if (stock->full) {
+		lock(&s->lock);
+		put_list(s, stock->full);
+		unlock(&s->lock);
+	}
+	stock->full = stock->free;
+	stock->free = NULL;
+	stock->n = 0;
 }
 
 void slab_stock_end(struct slab_stock *stock)
 {
 	struct slab *s = stock->of;
 
-	if (!stock->n)
+	if (!stock->n && !stock->full)
 		return;
 	lock(&s->lock);
+	if (stock->full)
+		put_list(s, stock->full);
+	stock->full = NULL;
 	while (stock->n)
 		put(s, take(s, stock));
 	unlock(&s->lock);

@@ -18,7 +18,7 @@ struct slab_chunk {
 	size_t count;
 } __attribute__((aligned(64)));		/* the objects follow */
 
-#define SLAB_STOCK	16	/* about how many a stock keeps: see below */
+#define SLAB_STOCK	16	/* half of what a stock keeps at most: see below */
 #define SLAB_LISTS	64
 
 struct slab {
@@ -46,11 +46,14 @@ void slab_put(struct slab *s, void *obj);
 
 /* Some free objects that one thread has to itself for a while: most are taken from
  * there and put back there without the slab's lock. Zeroed memory is an empty one.
- * It is of one slab, and used by one thread at a time. */
+ * It is of one slab, and used by one thread at a time. Two lists, so that whoever takes
+ * and puts back in turns does not go to the slab each time (Bonwick and Adams,
+ * Magazines and Vmem, 2001). */
 struct slab_stock {
 	struct slab *of;	/* NULL: nobody has used it yet */
 	void *free;
-	uint32_t n;
+	void *full;		/* SLAB_STOCK more, or NULL */
+	uint32_t n;		/* on the first; fewer than SLAB_STOCK, or just as many */
 };
 
 void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock);
@@ -79,7 +82,7 @@ static inline void slab_stock_put(struct slab *s, struct slab_stock *stock,
 	*slab_link(s, obj) = stock->free;
 	stock->free = obj;
 	stock->of = s;
-	if (unlikely(++stock->n > 2 * SLAB_STOCK))
+	if (unlikely(++stock->n == SLAB_STOCK))
 		slab_stock_put_slow(s, stock);
 }
 

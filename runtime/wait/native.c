@@ -37,11 +37,20 @@ void native_ref(struct cogo_coro *n)
 	atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);
 }
 
+/* As coro_last_ref. */
+static bool is_last(struct cogo_coro *n)
+{
+	return (atomic_load_explicit(&n->refs, memory_order_acquire) &
+		NATIVE_REFS) == 1 ||
+	       (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) &
+		NATIVE_REFS) == 1;
+}
+
 void native_unref(struct cogo_coro *n)
 {
 	struct coro_stock *stock;
 
-	if (!coro_last_ref(&n->refs))
+	if (!is_last(n))
 		return;
 	if (n->owed)
 		cogo_warn("coroutine %llu (%s) panicked, and nobody waited for it: %s",

@@ -7,10 +7,17 @@
  *
  * V1  coro is the coroutine until its end and NULL afterwards; it is written
  *     under lock, and whoever reads it for another (to kick it) holds lock as
- *     long as it uses it. Where the coroutine's is the last reference there is
- *     nobody to do so, and its end takes no lock.
+ *     long as it uses it.
  * V2  ended is written under lock, after everything that tells how it ended.
- *     Who has seen it set reads those without a lock. */
+ *     Who has seen it set reads those without a lock.
+ * V3  most have nobody who waits for them or asks after them while they run, and
+ *     nothing to tell but that they have returned. So whoever is about to take the
+ *     lock for another first says so, in refs (WATCHED), once and for all. The end of
+ *     one that nobody watches is a single step there, which says so (NATIVE_ENDED)
+ *     and drops the coroutine's reference: either it fails, since somebody watches,
+ *     and then the lock it is; or the watcher finds that it has ended, and does not
+ *     look at coro, which is left as it was. Where the coroutine's is the last
+ *     reference there is nobody to learn of it at all. */
 #ifndef COGO_WAIT_NATIVE_H
 #define COGO_WAIT_NATIVE_H
 
@@ -24,9 +31,9 @@ struct scope_child;
  * zeros in the rest. */
 struct cogo_coro {
 	struct cogo_coro *free;		/* slab link */
-	_Atomic uint32_t refs;
+	_Atomic uint32_t refs;		/* and the flags of V3 */
 	struct lock lock;
-	struct coro *coro;		/* V1 */
+	struct coro *coro;		/* V1, V3 */
 	uint64_t id;
 	void (*fn)(void *);
 	void *arg;
@@ -41,6 +48,50 @@ struct cogo_coro {
 	char name[16];
 	struct scope_child *child;	/* if it is one: see go/scope.c; or NULL */
 };
+
+#define NATIVE_REFS	0x3fffffffu
+#define NATIVE_WATCHED	0x40000000u
+#define NATIVE_ENDED	0x80000000u
+
+static inline bool native_has_ended(const struct cogo_coro *n)
+{
+	/* acquire: V2, V3. */
+	return atomic_load_explicit(&n->refs, memory_order_acquire) & NATIVE_ENDED ||
+	       atomic_load_explicit(&n->ended, memory_order_acquire);
+}
+
+/* Locks it for who looks at another's, or waits for its end. False, and it is not
+ * locked: it has ended. */
+static inline bool native_lock(struct cogo_coro *n)
+{
+	uint32_t refs = atomic_load_explicit(&n->refs, memory_order_relaxed);
+
+	/* acq_rel: V3. */
+	if (!(refs & NATIVE_WATCHED))
+		refs = atomic_fetch_or_explicit(&n->refs, NATIVE_WATCHED,
+						memory_order_acq_rel);
+	if (native_has_ended(n))
+		return false;
+	lock(&n->lock);
+	if (likely(!native_has_ended(n)))
+		return true;
+	unlock(&n->lock);
+	return false;
+}
+
+/* Of one that has returned: true when that is told, and its reference dropped. */
+static inline bool native_end_unwatched(struct cogo_coro *n)
+{
+	uint32_t refs = atomic_load_explicit(&n->refs, memory_order_relaxed);
+
+	while (!(refs & NATIVE_WATCHED) && (refs & NATIVE_REFS) > 1)
+		/* acq_rel: who sees it sees all the coroutine did. */
+		if (atomic_compare_exchange_weak_explicit(
+			    &n->refs, &refs, (refs - 1) | NATIVE_ENDED,
+			    memory_order_acq_rel, memory_order_relaxed))
+			return true;
+	return false;
+}
 
 /* The caller's own, made now if it has none: NULL without memory. */
 struct cogo_coro *native_of(struct coro *me);
