@@ -28,7 +28,7 @@
  *
  * G1  who marks a signal as pending for a coroutine then sets its interrupt
  *     flag, and then tries to claim its wait; who waits opens the wait, and then
- *     looks at the flag (sched/park.c). One of the two sees the other. In the
+ *     looks at the flag (coro/wait.h). One of the two sees the other. In the
  *     same way: pending, then the mask; the mask, then pending.
  * G2  put-off handlers run only where door_leave has found the runtime left, or
  *     a kick the program's own code.
@@ -1043,7 +1043,7 @@ void signal_kick(struct coro *c)
 {
 	struct worker *w;
 
-	/* seq_cst: pairs with the fence in park (G1). */
+	/* seq_cst: pairs with the fence in wait_interrupted (G1). */
 	atomic_store_explicit(&c->interrupt, 1, memory_order_seq_cst);
 	if (wait_claim_any(c, WAIT_INTERRUPTED)) {
 		ready(c);
