@@ -368,6 +368,15 @@ static inline void end_try(struct cogo_chan *ch, struct coro *woken)
 		ready(woken);
 }
 
+/* Unless the caller has it already. */
+static inline void lock_unless(struct cogo_chan *ch, bool locked)
+{
+	if (!locked)
+		chan_lock(ch);
+	else if (!chan_is_ours(ch))
+		chan_inherit(ch);
+}
+
 /* locked: it is, and somebody has been found to wait, or no room, or something else. */
 static NOINLINE int send_slowly(struct coro *me, struct cogo_chan *ch,
 				const void *item, cogo_time deadline, bool locked)
@@ -378,10 +387,7 @@ static NOINLINE int send_slowly(struct coro *me, struct cogo_chan *ch,
 	if (unlikely(!ch))
 		return cancel_out(me, wait_in_vain(me, deadline, WHY_SEND));
 	do {
-		if (!locked)
-			chan_lock(ch);
-		else if (!chan_is_ours(ch))
-			chan_inherit(ch);
+		lock_unless(ch, locked);
 		locked = false;
 		r = give(ch, item, &woken);
 		if (r == -EAGAIN)
@@ -402,10 +408,7 @@ static NOINLINE int recv_slowly(struct coro *me, struct cogo_chan *ch,
 	if (unlikely(!ch))
 		return cancel_out(me, wait_in_vain(me, deadline, WHY_RECV));
 	do {
-		if (!locked)
-			chan_lock(ch);
-		else if (!chan_is_ours(ch))
-			chan_inherit(ch);
+		lock_unless(ch, locked);
 		locked = false;
 		r = take(ch, ret_item, &woken);
 		if (r == -EAGAIN)
@@ -449,7 +452,7 @@ static COLD int recv_first(struct cogo_chan *ch, void *ret_item, cogo_time deadl
 	return comes_in(&me, &r) ? recv_slowly(me, ch, ret_item, deadline, false) : r;
 }
 
-/* The sizes of what is handed over most. */
+/* The size of what is handed over most. */
 static inline bool is_word(const struct cogo_chan *ch)
 {
 	return likely(ch->item == sizeof(uint64_t));

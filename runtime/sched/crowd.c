@@ -37,13 +37,20 @@ static void restart(struct crowd *cr, const void *what, uint64_t now, uint64_t d
 	cr->waits = 0;
 }
 
+/* Whether no less was done per time without us. In whole numbers: the program's
+ * floating point, its flags and traps, is not ours. */
+static bool was_of_use(const struct crowd *cr, uint64_t now, uint64_t done)
+{
+	__extension__ typedef unsigned __int128 wide;
+
+	return (wide)(done - cr->done) * cr->span >= (wide)cr->did * (now - cr->since);
+}
+
 /* It has napped since the last look, and so: */
 static void judge(struct crowd *cr, uint64_t now, uint64_t done)
 {
-	double alone = (double)(done - cr->done) / (double)(now - cr->since);
-
 	cr->napped = false;
-	if (alone >= cr->pace) {
+	if (was_of_use(cr, now, done)) {
 		cr->nap = cr->nap < MOST_NAP ? 2 * cr->nap : MOST_NAP;
 	} else {
 		cr->stays = cr->next_stay;
@@ -63,7 +70,7 @@ static void look(struct worker *w, uint64_t now, uint64_t done)
 		return;
 	}
 	cr->span = now - cr->since;
-	cr->pace = (double)(done - cr->done) / (double)cr->span;
+	cr->did = done - cr->done;
 	cr->leaves = true;
 	/* Its own stack is the next to run. */
 	w->looked = w->picks - LOOP_LOOK_AROUND;

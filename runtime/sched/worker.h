@@ -28,8 +28,7 @@ struct crowd {
 	uint32_t waits;		/* since then */
 	uint32_t stays, next_stay;	/* looks without trying again */
 	bool leaves, napped;	/* it shall; it has */
-	uint64_t span;		/* of the look that said so, and … */
-	double pace;		/* … what was done per cycle meanwhile */
+	uint64_t span, did;	/* of the look that said so, and meanwhile */
 	cogo_time nap;
 };
 

@@ -21,7 +21,6 @@
 
 struct model model;
 void (*model_always)(void);
-uint32_t lock_held = 2;
 
 /* ---- base ---- */
 
@@ -89,25 +88,6 @@ long sys_read_file(const char *path, char *buf, size_t size)
 {
 	(void)path;
 	return snprintf(buf, size, "1 (x) %c", model.stat_sleeps ? 'S' : 'R');
-}
-
-/* Never called: explore_atomic.h has waited for the lock to be free. */
-void lock_slow(struct lock *l)
-{
-	(void)l;
-	cogo_throw("a lock was taken behind the explorer's back");
-}
-
-void unlock_slow(struct lock *l)
-{
-	lock_slow(l);
-}
-
-bool lock_inherit(struct lock *l, uint32_t word)
-{
-	(void)word;
-	lock_slow(l);
-	return false;
 }
 
 /* ---- coroutines ---- */

@@ -22,26 +22,6 @@ static _Atomic uint32_t alive = 1;
 static uint32_t freed, waits, told;
 static bool waiting;
 
-uint32_t lock_held = 2;
-
-void lock_slow(struct lock *l)
-{
-	(void)l;
-	explore_check(!"a lock was taken behind the explorer's back");
-}
-
-void unlock_slow(struct lock *l)
-{
-	lock_slow(l);
-}
-
-bool lock_inherit(struct lock *l, uint32_t word)
-{
-	(void)word;
-	lock_slow(l);
-	return false;
-}
-
 struct coro_stock *coro_own_stock(void)
 {
 	return NULL;

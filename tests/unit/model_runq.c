@@ -24,25 +24,6 @@ static unsigned char taken[MOST];
 static struct runq owners, thiefs[2];
 static bool chain;
 
-uint32_t lock_held = 2;
-
-void lock_slow(struct lock *l)
-{
-	(void)l;
-}
-
-void unlock_slow(struct lock *l)
-{
-	(void)l;
-}
-
-bool lock_inherit(struct lock *l, uint32_t word)
-{
-	(void)l;
-	(void)word;
-	return false;
-}
-
 static void take(struct coro *c)
 {
 	size_t i = (size_t)(c - coro);

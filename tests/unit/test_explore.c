@@ -344,26 +344,6 @@ static const struct {
 	{ "shifts", shifts, note, NULL, all_twenty },
 };
 
-void lock_slow(struct lock *l)
-{
-	(void)l;
-	abort();
-}
-
-void unlock_slow(struct lock *l)
-{
-	lock_slow(l);
-}
-
-bool lock_inherit(struct lock *l, uint32_t seen)
-{
-	(void)seen;
-	lock_slow(l);
-	return false;
-}
-
-uint32_t lock_held = 2;
-
 static bool run(size_t i)
 {
 	const char *seen;
