@@ -133,8 +133,6 @@ static inline cogo_time fdtab_timeout(int fd, int dir)
 }
 void fdtab_timeout_changed(int fd);
 
-/* SO_RCVLOWAT: how much a read of a stream waits for, if it asks for as much; 1
- * where nothing else was said. To be asked when less has come than was wanted. */
 void fdtab_low_water_changed(void);
 /* Some socket may have one: of less than that nobody is told. */
 static inline bool fdtab_low_water_any(void)
@@ -142,6 +140,8 @@ static inline bool fdtab_low_water_any(void)
 	return atomic_load_explicit(&fdtab_low_water_seen, memory_order_relaxed);
 }
 COLD int fdtab_ask_low_water(int fd);
+/* SO_RCVLOWAT: how much a read of a stream waits for, if it asks for as much; 1
+ * where nothing else was said. To be asked when less has come than was wanted. */
 static inline int fdtab_low_water(int fd)
 {
 	return likely(!fdtab_low_water_any() && fdtab_ours(fd)) ?

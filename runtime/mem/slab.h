@@ -53,7 +53,7 @@ struct slab_stock {
 	struct slab *of;	/* NULL: nobody has used it yet */
 	void *free;
 	void *full;		/* SLAB_STOCK more, or NULL */
-	uint32_t n;		/* on the first; fewer than SLAB_STOCK, or just as many */
+	uint32_t n;		/* on the first: fewer than SLAB_STOCK */
 };
 
 void *slab_stock_get_slow(struct slab *s, struct slab_stock *stock);
