@@ -58,7 +58,7 @@ static inline cogo_time io_deadline(int fd, int dir)
 {
 	cogo_time span = fdtab_timeout(fd, dir);
 
-	return span == COGO_FOREVER ? COGO_FOREVER : sys_now() + span;
+	return sys_in(span);
 }
 
 /* Whether a call that moves bytes would wait: 0 no, or it would fail; -EAGAIN yes;

@@ -218,7 +218,7 @@ HOOKED int poll(struct pollfd *fds, nfds_t n, int timeout)
 	if (!me)
 		return REAL(poll)(fds, n, timeout);
 	deadline = timeout < 0 ? COGO_FOREVER :
-		   timeout == 0 ? 0 : sys_now() + timeout * NSEC_PER_MSEC;
+		   timeout == 0 ? 0 : sys_in(timeout * NSEC_PER_MSEC);
 	return (int)gate_return(do_poll(me, fds, n, deadline));
 }
 ALIAS(__poll, poll);
@@ -502,7 +502,7 @@ HOOKED int epoll_pwait(int fd, struct epoll_event *events, int room, int timeout
 	if (!me)
 		return REAL(epoll_pwait)(fd, events, room, timeout, mask);
 	deadline = timeout < 0 ? COGO_FOREVER :
-		   timeout == 0 ? 0 : sys_now() + timeout * NSEC_PER_MSEC;
+		   timeout == 0 ? 0 : sys_in(timeout * NSEC_PER_MSEC);
 	return (int)gate_return(do_epoll(me, fd, events, room, deadline, mask));
 }
 

@@ -249,7 +249,7 @@ static void sleep_until(void *arg)
 {
 	long i = (long)(intptr_t)arg;
 
-	cogo_sleep_until(moments[i]);
+	cogo_sleep(moments[i] - cogo_now());
 	woke(i);
 	cogo_waitgroup_done(&wg);
 }

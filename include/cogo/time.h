@@ -42,7 +42,10 @@ typedef int64_t cogo_time;
 /* This moment. Never parks; any thread, a signal handler. */
 COGO_API cogo_time cogo_now(void);
 
-/* The moment that is so many nanoseconds away: now, for a span that is not
+/* The moment that is so many nanoseconds away, or a little more: up to a 500th of
+ * them, and 1.05 ms (1 << 20 ns) at most. So moments that are near each other become
+ * one, and thousands that wait for them are woken a few times and not a thousand.
+ * (Who wants it to the nanosecond adds to cogo_now().) Now, for a span that is not
  * positive, COGO_FOREVER for one that is too long to count. As cogo_now. */
 COGO_API cogo_time cogo_in(int64_t span);
 
@@ -51,7 +54,7 @@ COGO_API cogo_time cogo_in(int64_t span);
  * coroutine, sleeps. */
 COGO_API int cogo_sleep_until(cogo_time moment);
 
-/* The same for a span. */
+/* The same for a span, as cogo_in has it. */
 COGO_API int cogo_sleep(int64_t span);
 
 #ifdef __cplusplus

@@ -19,6 +19,20 @@ cogo_time sys_now(void)
 	return (cogo_time)ts.tv_sec * NSEC + ts.tv_nsec;
 }
 
+cogo_time sys_in(cogo_time span)
+{
+	cogo_time now = sys_now(), grain;
+
+	if (span <= 0)
+		return now;
+	if (span > COGO_FOREVER - SYS_GRAIN - now)
+		return COGO_FOREVER;
+	grain = span / 512 < SYS_GRAIN ? span / 512 : SYS_GRAIN;
+	/* A power of two, and at least 1. */
+	grain = (cogo_time)1 << (63 - __builtin_clzll((uint64_t)grain | 1));
+	return (now + span + grain - 1) & -grain;
+}
+
 struct timespec *sys_left(cogo_time deadline, struct timespec *room)
 {
 	cogo_time left;

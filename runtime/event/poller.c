@@ -205,7 +205,7 @@ uint32_t poller_sample(int fd, int dir, bool *ret_dry)
 	*ret_dry = false;
 	if (!p)
 		return 0;
-	/* acquire: pairs with the release in dispatch(); the try that follows
+	/* acquire: pairs with the release in count_edge; the try that follows
 	 * sees at least what the edge announced. */
 	edges = atomic_load_explicit(&p->edges[dir], memory_order_acquire);
 	*ret_dry = read_once(p->armed) &&
@@ -326,6 +326,15 @@ static void finish(struct poller_op *op, int result, struct coro_list *ready)
 		coro_list_push(ready, c);
 }
 
+/* Under p->lock, where nobody else counts. release: pairs with the acquire in
+ * poller_sample. */
+static void count_edge(struct pollable *p, int dir)
+{
+	uint32_t n = atomic_load_explicit(&p->edges[dir], memory_order_relaxed);
+
+	atomic_store_explicit(&p->edges[dir], n + 1, memory_order_release);
+}
+
 static void dispatch(struct poller_event *e, uint64_t epoch,
 		     struct coro_list *ready)
 {
@@ -341,11 +350,9 @@ static void dispatch(struct poller_event *e, uint64_t epoch,
 	if (got & (EPOLLRDHUP | EPOLLPRI | BAD_BITS))
 		atomic_store_explicit(&p->lasting, true, memory_order_relaxed);
 	if (got & (IN_BITS | BAD_BITS))
-		atomic_fetch_add_explicit(&p->edges[POLLER_IN], 1,
-					  memory_order_release);
+		count_edge(p, POLLER_IN);
 	if (got & (OUT_BITS | BAD_BITS))
-		atomic_fetch_add_explicit(&p->edges[POLLER_OUT], 1,
-					  memory_order_release);
+		count_edge(p, POLLER_OUT);
 	list_for_each_safe(pos, tmp, &p->waiters) {
 		struct poller_waiter *w = list_entry(pos, struct poller_waiter,
 						     link);

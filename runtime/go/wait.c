@@ -19,11 +19,7 @@ cogo_time cogo_now(void)
 
 cogo_time cogo_in(int64_t span)
 {
-	cogo_time now = sys_now();
-
-	if (span <= 0)
-		return now;
-	return span > COGO_FOREVER - now ? COGO_FOREVER : now + span;
+	return sys_in(span);
 }
 
 int cogo_sleep_until(cogo_time moment)

@@ -120,10 +120,10 @@ static void wait_shortly(int64_t span)
 	until = cogo_in(span);
 	check_eq(cogo_wait(c, until), -ETIMEDOUT);
 	check(cogo_now() >= until);
-	until = cogo_in(span);
+	until = cogo_now() + span;
 	check_eq(nanosleep(&ts, NULL), 0);
 	check(cogo_now() >= until);
-	until = cogo_in(span);
+	until = cogo_now() + span;
 	check_eq(ppoll(&(struct pollfd){ fd[0], POLLIN, 0 }, 1, &ts, NULL), 0);
 	check(cogo_now() >= until);
 	stop = true;
@@ -146,9 +146,29 @@ Test(seed, deadlines_below_a_millisecond_are_neither_early_nor_for_ever)
 	on_both(wait_shortly_all);
 }
 
+/* Never early, at most so much late, and in steps. */
+static void look_ahead(int64_t span, int64_t step)
+{
+	cogo_time before = cogo_now(), got = cogo_in(span), after = cogo_now();
+
+	check(got >= before + span);
+	check(got < after + span + step);
+	check_eq(got % step, 0);
+	check(step <= span / 500 || step == 1);
+}
+
 static void look_at_clock(void)
 {
 	cogo_time now = cogo_now();
+
+	look_ahead(1, 1);
+	look_ahead(1023, 1);
+	look_ahead(1024, 2);
+	look_ahead(100 * COGO_US, 128);
+	look_ahead(COGO_MS, 1 << 10);
+	look_ahead(COGO_SEC, 1 << 20);
+	look_ahead(3600 * COGO_SEC, 1 << 20);
+	look_ahead(INT64_MAX / 2, 1 << 20);
 
 	check(cogo_in(0) >= now && cogo_in(-5) >= now);
 	check(cogo_in(INT64_MIN) >= now);
