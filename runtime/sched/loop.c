@@ -42,6 +42,16 @@
 #define NAP_FIRST	(20 * COGO_US)
 #define NAP_MOST	(200 * COGO_US)
 
+/* c, which is off its stack, behind the rest. Whoever runs now may compute for long,
+ * and who has looked at all queues by now may be about to sleep. */
+static inline void queue_again(struct worker *w, struct coro *c)
+{
+	ready_last(w, c);
+	/* A worker that is alone has nobody to wake. */
+	if (sched.target > 1)
+		wake_worker();
+}
+
 static void finish_park(struct worker *w, struct coro *c)
 {
 	uint32_t s = CORO_RUNNING;
@@ -57,7 +67,7 @@ static void finish_park(struct worker *w, struct coro *c)
 	}
 	invariant(s == CORO_WAKING);
 	atomic_store_explicit(&c->state, CORO_READY, memory_order_relaxed);
-	ready_last(w, c);
+	queue_again(w, c);
 }
 
 static void finish_exit(struct coro *c)
@@ -95,7 +105,7 @@ static ALWAYS_INLINE void arrive(struct coro *me)
 		break;
 	case PARTING_YIELD:
 		atomic_store_explicit(&c->state, CORO_READY, memory_order_release);
-		ready_last(w, c);
+		queue_again(w, c);
 		break;
 	case PARTING_EXIT:
 		finish_exit(c);
@@ -238,7 +248,8 @@ static bool work_waits(bool *ret_slot)
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_acquire);
 
 	*ret_slot = false;
-	if (atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
+	/* acquire: pairs with the release in take_global. */
+	if (atomic_load_explicit(&sched.nglobal, memory_order_acquire))
 		return true;
 	for (uint32_t i = 0; i < n; i++) {
 		struct worker *w = atomic_load_explicit(&sched.workers[i],
@@ -314,8 +325,9 @@ static struct coro *take_global(struct worker *w)
 		n = room;
 	while (n-- && (c = coro_list_pop(&sched.global)))
 		invariant(runq_push(&w->runq, c));
+	/* release: who finds them gone from here finds them there. */
 	atomic_store_explicit(&sched.nglobal, sched.global.n,
-			      memory_order_relaxed);
+			      memory_order_release);
 	unlock(&sched.lock);
 	return first;
 }
@@ -342,10 +354,13 @@ static struct coro *steal(struct worker *w)
 			if (!from || from == w || !runq_length(&from->runq))
 				continue;
 			c = runq_steal(&w->runq, &from->runq, lingers(w, from));
-			if (c) {
-				worker_count(&w->steals);
-				return c;
-			}
+			if (!c)
+				continue;
+			worker_count(&w->steals);
+			/* What comes along was on neither queue for a moment. */
+			if (runq_waiting(&w->runq))
+				wake_worker();
+			return c;
 		}
 	}
 	return NULL;
@@ -367,8 +382,13 @@ static void rescue(struct worker *w)
 		if (!from || from == w || !runq_length(&from->runq) ||
 		    atomic_load_explicit(&from->slot, memory_order_relaxed))
 			continue;
-		while ((c = runq_take(&from->runq)))
+		if (!(c = runq_take(&from->runq)))
+			continue;
+		do
 			ready_global(c);
+		while ((c = runq_take(&from->runq)));
+		/* Each was on no queue for a moment. */
+		wake_worker();
 	}
 }
 

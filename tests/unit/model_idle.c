@@ -9,7 +9,9 @@
  * sets one after the other. "push" is a coroutine that makes another, then waits
  * for it without giving its worker away, as one that computes would; with "hand"
  * it wakes a parked one in place of that, which is then in its next slot; with
- * "pair" both come at once. "look" is the monitor, which looks at timers and
+ * "pair" both come at once. With "first", "yield" and "early" it is the one who is
+ * made, and runs, that waits so: for its maker, which has stepped aside for it,
+ * yielded, or parked and been woken before it was off its stack. "look" is the monitor, which looks at timers and
  * descriptors once. Whatever meets whatever:
  *
  * - every coroutine comes to its end, though nobody looks every 10 ms: none is
@@ -130,6 +132,44 @@ static void hand(struct coro *me)
 	explore_until(&go_on, 1);
 }
 
+static void first(struct coro *me)
+{
+	coros++;
+	park_for(me, model_coro(await));
+	let_go(me);
+}
+
+static void yield(struct coro *me)
+{
+	coros++;
+	ready_new(model_coro(await));
+	park_yield(me);
+	let_go(me);
+}
+
+static _Atomic uint32_t waiting;
+static uint64_t early_ticket;
+static struct coro *early_one;
+
+static void wake_early(void *arg)
+{
+	(void)arg;
+	explore_until(&waiting, 1);
+	if (wait_claim(early_one, early_ticket, WAIT_WOKEN))
+		ready(early_one);
+}
+
+static void early(struct coro *me)
+{
+	coros++;
+	ready_new(model_coro(await));
+	early_one = me;
+	early_ticket = wait_open(me);
+	atomic_store_explicit(&waiting, 1, memory_order_seq_cst);
+	park(me, early_ticket, WHY_PAUSE, COGO_FOREVER);
+	let_go(me);
+}
+
 int main(int argc, char **argv)
 {
 	char name[200] = "idle:";
@@ -173,6 +213,13 @@ int main(int argc, char **argv)
 			explore_actor("outside 3", outside, parked(sleep_short));
 		} else if (strcmp(argv[i], "hand") == 0) {
 			explore_actor("outside 6", outside, parked(hand));
+		} else if (strcmp(argv[i], "first") == 0) {
+			explore_actor("outside 4", outside, parked(first));
+		} else if (strcmp(argv[i], "yield") == 0) {
+			explore_actor("outside 4", outside, parked(yield));
+		} else if (strcmp(argv[i], "early") == 0) {
+			explore_actor("outside 4", outside, parked(early));
+			explore_actor("outside 7", wake_early, NULL);
 		} else if (strcmp(argv[i], "push") == 0) {
 			explore_actor("outside 4", outside, parked(push));
 		} else {
