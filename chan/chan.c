@@ -130,15 +130,22 @@ void chan_inherit(struct cogo_chan *ch)
 void chan_grow(struct cogo_chan *ch, void **ring, size_t slots)
 {
 	char *old, *to = *ring;
+	size_t had;
 
 	chan_lock(ch);
 	old = ch->ring;
-	if (slots > ch->mask + 1) {
-		for (uint64_t i = ch->got; i != ch->put; i++)
-			memcpy(to + (i & (slots - 1)) * ch->item,
-			       old + (i & ch->mask) * ch->item, ch->item);
-		ch->ring = to;
-		ch->mask = slots - 1;
+	had = ch->mask + 1;
+	if (slots > had) {
+		/* Over and over: so each item is where it belongs by the old mask
+		 * and by the new one, and at each step here all is as it has to be.
+		 * A fork may come at any. */
+		for (size_t i = 0; i < slots; i += had)
+			memcpy(to + i * ch->item, old, had * ch->item);
+		atomic_signal_fence(memory_order_release);
+		write_once(ch->ring, to);
+		atomic_signal_fence(memory_order_release);
+		write_once(ch->mask, slots - 1);
+		atomic_signal_fence(memory_order_release);
 		write_once(ch->cap, slots);
 		*ring = old;
 	}

@@ -13,8 +13,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* One word for each number: flags, and the epoch they are of. A fork makes every entry
- * older than now, and what is older than now is not known. */
+/* One word for each number: flags, the epoch they are of, and how often they have
+ * changed. A fork makes every entry older than now, and what is older than now is not
+ * known.
+ *
+ * To learn something is to ask the kernel, and meanwhile the number may be closed and
+ * given away again, become somebody else's too, or have its flags changed. So what was
+ * learnt is entered only if the word is still the one that was there before the kernel
+ * was asked; each change makes another one of it. */
 enum fdtab_flags {
 	FDTAB_OURS = 1, FDTAB_NONBLOCKING = 2, FDTAB_SOCKET = 4,
 	FDTAB_NO_RCVTIMEO = 8, FDTAB_NO_SNDTIMEO = 16,	/* known to be none */
@@ -26,19 +32,20 @@ enum fdtab_flags {
 	FDTAB_SIGNALS = 2048,
 };
 #define FDTAB_EPOCH_SHIFT	12
+#define FDTAB_CHANGES_SHIFT	32
 #define FDTAB_CHUNK		4096u
 #define FDTAB_CHUNKS		1024u
 
 /* fdtab.c's own. epoch: no entry is of it once some thread has descriptors of its
  * own. */
-extern _Atomic(_Atomic uint32_t *) fdtab_chunks[FDTAB_CHUNKS];
+extern _Atomic(_Atomic uint64_t *) fdtab_chunks[FDTAB_CHUNKS];
 extern _Atomic uint32_t fdtab_epoch;
 extern _Atomic bool fdtab_low_water_seen;
 
-static ALWAYS_INLINE _Atomic uint32_t *fdtab_find(int fd)
+static ALWAYS_INLINE _Atomic uint64_t *fdtab_find(int fd)
 {
 	unsigned n = (unsigned)fd;
-	_Atomic uint32_t *c;
+	_Atomic uint64_t *c;
 
 	if (unlikely(n >= FDTAB_CHUNK * FDTAB_CHUNKS))
 		return NULL;
@@ -47,17 +54,31 @@ static ALWAYS_INLINE _Atomic uint32_t *fdtab_find(int fd)
 	return c ? &c[n % FDTAB_CHUNK] : NULL;
 }
 
+static ALWAYS_INLINE uint32_t fdtab_flags_in(uint64_t word, uint32_t epoch)
+{
+	uint32_t v = (uint32_t)word;
+
+	return v >> FDTAB_EPOCH_SHIFT == epoch ?
+		       v & ((1u << FDTAB_EPOCH_SHIFT) - 1) : 0;
+}
+
 /* 0 where nothing is known. */
 static ALWAYS_INLINE uint32_t fdtab_flags(int fd)
 {
-	_Atomic uint32_t *e = fdtab_find(fd);
-	uint32_t v = e ? atomic_load_explicit(e, memory_order_relaxed) : 0;
+	_Atomic uint64_t *e = fdtab_find(fd);
 
-	return v >> FDTAB_EPOCH_SHIFT ==
-			       atomic_load_explicit(&fdtab_epoch,
-						    memory_order_relaxed) ?
-		       v & ((1u << FDTAB_EPOCH_SHIFT) - 1) : 0;
+	return e ? fdtab_flags_in(atomic_load_explicit(e, memory_order_relaxed),
+				  atomic_load_explicit(&fdtab_epoch,
+						       memory_order_relaxed)) : 0;
 }
+
+/* What there was before the kernel was asked, or told. */
+struct fdtab_seen {
+	_Atomic uint64_t *at;	/* or NULL */
+	uint64_t word;
+	uint32_t epoch, flags;
+};
+struct fdtab_seen fdtab_look(int fd);
 
 /* Our own socket or pipe, fresh from the kernel. */
 void fdtab_born(int fd, bool nonblocking, bool socket);
@@ -119,7 +140,8 @@ static ALWAYS_INLINE bool fdtab_nonblocking(int fd)
 	return likely(f & FDTAB_OURS) ? f & FDTAB_NONBLOCKING :
 					fdtab_ask_nonblocking(fd);
 }
-void fdtab_set_nonblocking(int fd, bool on);
+/* The program has changed it, after it was seen so. */
+void fdtab_set_nonblocking(int fd, struct fdtab_seen seen, bool on);
 
 /* SO_RCVTIMEO or SO_SNDTIMEO as a span in ns; COGO_FOREVER: none. */
 cogo_time fdtab_ask_timeout(int fd, int dir);

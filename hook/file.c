@@ -514,6 +514,7 @@ HOOKED int login_tty(int fd)
 HOOKED int fcntl64(int fd, int cmd, ...)
 {
 	struct coro *me = gate_coro();
+	struct fdtab_seen seen;
 	va_list ap;
 	void *arg;
 	long r;
@@ -542,9 +543,11 @@ HOOKED int fcntl64(int fd, int cmd, ...)
 	case F_GETOWN_EX:
 		return ident_get_owner(fd, arg);
 	case F_SETFL:
+		seen = fdtab_look(fd);
 		r = sys_call(SYS_fcntl, fd, cmd, arg);
 		if (r >= 0 && !apart())
-			fdtab_set_nonblocking(fd, (uintptr_t)arg & O_NONBLOCK);
+			fdtab_set_nonblocking(fd, seen,
+					      (uintptr_t)arg & O_NONBLOCK);
 		return (int)gate_return(r);
 	default:
 		return REAL(fcntl64)(fd, cmd, arg);
@@ -555,6 +558,7 @@ ALIAS(__fcntl, fcntl64);
 
 HOOKED int ioctl(int fd, unsigned long request, ...)
 {
+	struct fdtab_seen seen = fdtab_look(fd);
 	va_list ap;
 	void *arg;
 	int r;
@@ -575,6 +579,6 @@ HOOKED int ioctl(int fd, unsigned long request, ...)
 		break;
 	}
 	if (r == 0 && request == FIONBIO)
-		fdtab_set_nonblocking(fd, *(const int *)arg);
+		fdtab_set_nonblocking(fd, seen, *(const int *)arg);
 	return r;
 }

@@ -53,9 +53,9 @@ struct cogo_attr {
  * time, but errno and all other thread-local variables may change under it
  * whenever it waits. For great numbers of small tasks that call no library. */
 #define COGO_SHARED_TLS	1u
-/* It takes the place of the coroutine that makes it, at once; the maker is queued,
- * and goes on when the new one first waits or has ended, or sooner on another
- * worker. Made by a thread, or by one with COGO_BOUND, it is queued as any. */
+/* It takes the place of the coroutine that makes it, at once; the maker goes on
+ * when the new one first waits or has ended, or, if that takes long, on another
+ * worker that has nothing to do. Made by a thread, or by one with COGO_BOUND, it is queued as any. */
 #define COGO_RUN_FIRST	2u
 /* It keeps a kernel thread of its own, for what the kernel counts by thread. */
 #define COGO_BOUND	4u

@@ -58,7 +58,8 @@ struct timer {
 
 /* What a park tells the worker once its coroutine is off its stack. */
 enum parting {
-	PARTING_NONE, PARTING_PARK, PARTING_YIELD, PARTING_EXIT, PARTING_CALL,
+	PARTING_NONE, PARTING_PARK, PARTING_YIELD, PARTING_ASIDE, PARTING_EXIT,
+	PARTING_CALL,
 };
 
 struct worker;

@@ -478,6 +478,10 @@ static void move_waiters(struct pollable *p, int fd, struct coro_list *ready)
 	}
 	if (ops()->arm(copy, (uint64_t)to->generation << 32 | (uint32_t)copy) == 0)
 		write_once(to->armed, true);
+	else
+		/* Nobody would tell them. Each looks again, and finds another way
+		 * to wait. */
+		claim_all(to, ready);
 	unlock(&to->lock);
 }
 

@@ -408,11 +408,24 @@ int cogo_go(struct cogo_coro **ret, const struct cogo_attr *attr,
 
 /* References */
 
+struct cogo_coro *go_handle(struct coro *me)
+{
+	struct cogo_coro *n = me->user;
+
+	if (likely(n != NULL))
+		return n;
+	door_enter(me);
+	/* A handler may have come just before, and asked too. */
+	n = me->user ? me->user : native_new(me, true);
+	door_leave(me);
+	return n;
+}
+
 struct cogo_coro *cogo_self(void)
 {
 	struct coro *me = self_or_adopt();
 
-	return me ? native_of(me) : NULL;
+	return me ? go_handle(me) : NULL;
 }
 
 struct cogo_coro *cogo_ref(struct cogo_coro *c)
@@ -462,7 +475,7 @@ void cogo_set_name(const char *name)
 {
 	struct coro *me = self_or_adopt();
 
-	if (me && native_of(me))
+	if (me && go_handle(me))
 		go_set_name(me, name);
 }
 

@@ -3,7 +3,7 @@
 #include "coro/local.h"
 #include "cogo/go.h"
 #include "coro/self.h"
-#include "wait/native.h"
+#include "go/scope.h"
 #include <errno.h>
 
 _Static_assert(sizeof(struct cogo_key) == sizeof(struct local_key) &&
@@ -37,7 +37,7 @@ int cogo_local_set(const struct cogo_key *key, void *value)
 	struct coro *me = self_or_adopt();
 
 	/* With a handle a kernel thread is told of at its end, too. */
-	if (!me || !native_of(me))
+	if (!me || !go_handle(me))
 		return -ENOMEM;
 	return local_set(me, inner(key), value);
 }

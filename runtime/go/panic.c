@@ -67,7 +67,7 @@ static void note(struct coro *me, const char *message,
 		return;
 	/* With a handle it can be said that there was one, whatever there is no
 	 * memory for. */
-	native_of(me);
+	go_handle(me);
 	u->message = strdup(message);
 	u->trace = calloc(1, sizeof(*u->trace));
 	if (!u->trace)

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "cogo/go.h"
 #include "fault/cancel.h"
+#include "go/scope.h"
 #include "sched/park.h"
 #include "sched/ready.h"
 #include "wait/lot.h"
@@ -68,7 +69,7 @@ int cogo_park(cogo_time deadline)
 {
 	int r;
 	struct coro *me = cancel_in(&r);
-	struct cogo_coro *n = me ? native_of(me) : NULL;
+	struct cogo_coro *n = me ? go_handle(me) : NULL;
 
 	if (!n && r == 0)
 		r = -ENOMEM;

@@ -107,6 +107,10 @@ static ALWAYS_INLINE void arrive(struct coro *me)
 		atomic_store_explicit(&c->state, CORO_READY, memory_order_release);
 		queue_again(w, c);
 		break;
+	case PARTING_ASIDE:
+		atomic_store_explicit(&c->state, CORO_READY, memory_order_release);
+		ready_soon(w, c);
+		break;
 	case PARTING_EXIT:
 		finish_exit(c);
 		break;

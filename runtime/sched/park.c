@@ -160,7 +160,7 @@ void park_for(struct coro *me, struct coro *c)
 		return;
 	}
 	worker_count(&w->switches);
-	loop_switch(w, me, c, PARTING_YIELD);
+	loop_switch(w, me, c, PARTING_ASIDE);
 }
 
 /* Who comes after the next: in a crowd of new ones each is cold, and so is what it

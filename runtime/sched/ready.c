@@ -227,13 +227,8 @@ static inline bool settle(struct coro *c)
 	return true;
 }
 
-void ready(struct coro *c)
+static inline void put_next(struct worker *w, struct coro *c)
 {
-	struct worker *w;
-
-	if (!settle(c))
-		return;
-	w = own_worker();
 	if (w && likely(!sched.migrate)) {
 		c = runq_put_next(&w->runq, c);
 		if (likely(!c)) {
@@ -246,6 +241,17 @@ void ready(struct coro *c)
 	}
 	ready_last(w, c);
 	wake_worker();
+}
+
+void ready(struct coro *c)
+{
+	if (settle(c))
+		put_next(own_worker(), c);
+}
+
+void ready_soon(struct worker *w, struct coro *c)
+{
+	put_next(w, c);
 }
 
 void ready_all(struct coro_list *l)

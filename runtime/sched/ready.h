@@ -12,6 +12,10 @@
 void ready(struct coro *c);
 void ready_all(struct coro_list *l);
 
+/* c, which is ready and off its stack, runs on w, the caller's own, as soon as whoever
+ * runs there waits. */
+void ready_soon(struct worker *w, struct coro *c);
+
 /* A new coroutine's first time. */
 void ready_new(struct coro *c);
 

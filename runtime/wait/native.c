@@ -25,13 +25,6 @@ struct cogo_coro *native_new(struct coro *me, bool named)
 	return n;
 }
 
-struct cogo_coro *native_of(struct coro *me)
-{
-	struct cogo_coro *n = me->user;
-
-	return likely(n != NULL) ? n : native_new(me, true);
-}
-
 void native_ref(struct cogo_coro *n)
 {
 	atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);

@@ -93,10 +93,8 @@ static inline bool native_end_unwatched(struct cogo_coro *n)
 	return false;
 }
 
-/* The caller's own, made now if it has none: NULL without memory. */
-struct cogo_coro *native_of(struct coro *me);
-/* The same, for one that has none. named: it has a name, which lies in a line of the
- * cache that is not looked at otherwise. */
+/* me's, which has none yet: NULL without memory. named: it has a name, which lies in a
+ * line of the cache that is not looked at otherwise. Inside the runtime. */
 struct cogo_coro *native_new(struct coro *me, bool named);
 
 void native_ref(struct cogo_coro *n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* test_select.c - waiting for several things, and doing one. */
 #include "with.h"
+#include "cogo/go.h"
 #include "cogo/select.h"
 #include "sched/ready.h"
 #include "wait/native.h"
@@ -513,7 +514,7 @@ Test(select, the_end_of_a_coroutine_is_a_case_too)
 	struct waiting w = { .n = 2, .deadline = COGO_FOREVER };
 
 	with(2);
-	n = native_of(self());
+	n = cogo_self();
 	w.cases[0] = recvs(c, &x);
 	w.cases[1] = (struct cogo_case){ .kind = COGO_CASE_END, .coro = n };
 	until_waits(go(wait_select, &w));

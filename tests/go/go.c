@@ -144,6 +144,15 @@ static void note_yield_note(void *arg)
 	note((char)(*(char *)arg + 1));
 }
 
+/* With two workers the maker may go on elsewhere, if the machine lets the new one
+ * wait. */
+static bool alone(void)
+{
+	const char *workers = getenv("COGO_WORKERS");
+
+	return workers && strcmp(workers, "1") == 0;
+}
+
 static void run_first(void)
 {
 	struct cogo_attr first = { .flags = COGO_RUN_FIRST };
@@ -153,11 +162,13 @@ static void run_first(void)
 	order_n = 0;
 	check_eq(cogo_go(&c, &first, note_yield_note, (void *)"a"), 0);
 	note('m');
-	check(order[0] == 'a');
+	if (alone())
+		check(order[0] == 'a');
 	d = begin(&first, note_yield_note, (void *)"x");
 	check_eq(cogo_join(c), 0);
 	check_eq(cogo_join(d), 0);
-	check(strchr(order, 'm') > strchr(order, 'a'));
+	if (alone())
+		check_eq(strncmp(order, "amx", 3), 0);
 	check(strchr(order, 'x') > strchr(order, 'm'));
 }
 
@@ -176,9 +187,13 @@ static void run_first_and_end(void)
 	struct cogo_attr first = { .flags = COGO_RUN_FIRST };
 
 	for (int i = 0; i < 1000; i++) {
+		struct cogo_coro *c;
 		int ran = 0;
 
-		check_eq(cogo_go(NULL, &first, end_at_once, &ran), 0);
+		check_eq(cogo_go(&c, &first, end_at_once, &ran), 0);
+		if (alone())
+			check_eq(ran, 1);
+		check_eq(cogo_join(c), COGO_RETURNED);
 		check_eq(ran, 1);
 	}
 }

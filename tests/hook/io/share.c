@@ -613,6 +613,62 @@ static void who_has_descriptors_of_its_own_tells_nothing_of_others(void)
 	close_pair(fd);
 }
 
+/* ---- what one sets while another asks ---- */
+
+#define RACES 600
+
+static int raced[2];
+static _Atomic int begun, changed;
+
+static void *change_what_is_read(void *arg)
+{
+	struct timeval soon = {0, 1000};
+
+	for (int i = 1; i <= RACES; i++) {
+		while (atomic_load(&begun) < i)
+			sched_yield();
+		for (volatile int k = i * 7 % 200; k > 0; k--)
+			;
+		if (i % 2 == 0)
+			EXPECT_OK(fcntl(raced[0], F_SETFL, O_NONBLOCK));
+		else
+			EXPECT_OK(setsockopt(raced[0], SOL_SOCKET, SO_RCVTIMEO,
+					     &soon, sizeof(soon)));
+		EXPECT_EQ(write(raced[1], "x", 1), 1);
+		atomic_store(&changed, i);
+	}
+	return arg;
+}
+
+/* Each socket is new: what is asked about it only once is asked just then. */
+static void who_reads_while_another_sets_how_long_keeps_to_it(void)
+{
+	pthread_t t;
+	char c[8];
+
+	atomic_store(&begun, 0);
+	atomic_store(&changed, 0);
+	if (!EXPECT_EQ(pthread_create(&t, NULL, change_what_is_read, NULL), 0))
+		return;
+	for (int i = 1; i <= RACES; i++) {
+		if (!EXPECT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, raced)))
+			exit(1);
+		if (i % 2 == 0)
+			EXPECT_EQ(write(raced[1], "12345678", 8), 8);
+		atomic_store(&begun, i);
+		for (volatile int k = i * 3 % 200; k > 0; k--)
+			;
+		read(raced[0], c, sizeof(c));
+		while (atomic_load(&changed) < i)
+			sched_yield();
+		while (recv(raced[0], c, sizeof(c), MSG_DONTWAIT) > 0)
+			;
+		EXPECT_ERR(read(raced[0], c, sizeof(c)), EAGAIN);
+		close_pair(raced);
+	}
+	pthread_join(t, NULL);
+}
+
 static const struct expect_case cases[] = {
 	CASE(each_of_many_readers_gets_one_of_as_many_bytes),
 	CASE(the_end_of_a_pipe_wakes_all_who_read_it),
@@ -636,6 +692,7 @@ static const struct expect_case cases[] = {
 	CASE(a_child_may_close_every_descriptor_and_go_on),
 	CASE(new_descriptors_get_the_lowest_free_numbers),
 	CASE(who_has_descriptors_of_its_own_tells_nothing_of_others),
+	CASE(who_reads_while_another_sets_how_long_keeps_to_it),
 };
 
 int main(int argc, char **argv)
