@@ -44,6 +44,10 @@ static inline long gate_return(long r)
 	return likely(r >= 0) ? r : gate_errno(r);
 }
 
+/* To life, at the latest before there are threads: the first may be made by a
+ * library's constructor that runs before ours. Any number of times. */
+void gate_come_to_life(void);
+
 /* Threads become coroutines in this process. */
 bool gate_threads(void);
 

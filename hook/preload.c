@@ -104,8 +104,15 @@ static struct boot_real lent = {
 
 /* The one constructor that does anything to others: in which order several would
  * run is the linker's choice, and the other way round where it optimises. */
-__attribute__((constructor)) static void come_to_life(void)
+__attribute__((constructor)) void gate_come_to_life(void)
 {
+	static bool begun;
+
+	/* Nobody else is there the first time, and what is called here may come
+	 * back. */
+	if (begun)
+		return;
+	begun = true;
 	real_load();
 	lent.clone = REAL(clone);
 	lent.thread_exit = REAL(pthread_exit);

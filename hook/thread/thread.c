@@ -456,6 +456,7 @@ static int create_coroutine(pthread_t *ret, const pthread_attr_t *attr,
 HOOKED int pthread_create(pthread_t *ret, const pthread_attr_t *attr,
 			  void *(*start)(void *), void *arg)
 {
+	gate_come_to_life();
 	if (!gate_threads())
 		return REAL(pthread_create)(ret, attr, start, arg);
 	if (boot_start())
