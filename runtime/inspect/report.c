@@ -596,7 +596,7 @@ static void tell_memory(const char *text)
 static void sum_up(void)
 {
 	uint32_t n = atomic_load_explicit(&sched.nworkers, memory_order_relaxed);
-	uint64_t switches = 0, steals = 0, moves = 0, naps = 0;
+	uint64_t switches = 0, steals = 0, moves = 0, naps = 0, cedes = 0;
 	static char text[4096];
 	char time[32];
 
@@ -610,6 +610,7 @@ static void sum_up(void)
 		steals += atomic_load_explicit(&w->steals, memory_order_relaxed);
 		moves += atomic_load_explicit(&w->moves, memory_order_relaxed);
 		naps += atomic_load_explicit(&w->naps, memory_order_relaxed);
+		cedes += atomic_load_explicit(&w->cedes, memory_order_relaxed);
 	}
 	if (sys_read_file("/proc/self/status", text, sizeof(text)) <= 0)
 		*text = 0;
@@ -621,6 +622,9 @@ static void sum_up(void)
 	report("  switches        %llu\n", (unsigned long long)switches);
 	report("  steals          %llu\n", (unsigned long long)steals);
 	report("  moves           %llu\n", (unsigned long long)moves);
+	/* sched_yield, by workers whose coroutines did nothing else. */
+	if (cedes)
+		report("  processor ceded %llu\n", (unsigned long long)cedes);
 	/* Of workers that waited for locks more than they worked. */
 	if (naps)
 		report("  crowds left     %llu\n", (unsigned long long)naps);

@@ -38,6 +38,8 @@
 #define MIGRATE_LOOKS	64
 /* Between two looks at descriptors while others run: a system call each. */
 #define LOOKS_APART	(20 * COGO_US)
+/* Between two yields to the kernel while nobody does anything but yield. */
+#define YIELDS_APART	(20 * COGO_US)
 /* How long a watcher sleeps at a time, first, and when all goes on by itself. */
 #define NAP_FIRST	(20 * COGO_US)
 #define NAP_MOST	(200 * COGO_US)
@@ -212,6 +214,14 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 	switch_to(w, from, to, parting);
 }
 
+/* Who only yields waits for somebody, and cannot say for whom: if that is a kernel
+ * thread, main or another worker, it may wait for this processor. */
+static void cede(struct worker *w)
+{
+	worker_count(&w->cedes);
+	sys_call(SYS_sched_yield);
+}
+
 void loop_leave(struct coro *me, enum parting parting)
 {
 	struct worker *w = me->worker;
@@ -222,12 +232,16 @@ void loop_leave(struct coro *me, enum parting parting)
 		    unlikely(picks - w->looked >= LOOP_LOOK_AROUND);
 
 	write_once(w->picks, picks);
+	if (parting == PARTING_YIELD)
+		w->yields++;
 	if (!look)
 		next = runq_pop(&w->runq);
 	if (unlikely(!next)) {
 		if (parting == PARTING_YIELD && !look &&
-		    !atomic_load_explicit(&sched.nglobal, memory_order_relaxed))
+		    !atomic_load_explicit(&sched.nglobal, memory_order_relaxed)) {
+			cede(w);
 			return;
+		}
 		next = w->root;
 	}
 	worker_count(&w->switches);
@@ -665,6 +679,23 @@ static void go_idle(struct worker *w)
 	leave_idle(w);
 }
 
+/* A look is due: where all have only yielded since the last one. */
+static void give_way(struct worker *w)
+{
+	/* One pick was find_work's. */
+	bool only = w->picks - w->looked - (w->yields - w->yields_looked) <= 1;
+	cogo_time now;
+
+	w->yields_looked = w->yields;
+	if (likely(!only))
+		return;
+	now = sys_now();
+	if (now - w->gave_way < YIELDS_APART)
+		return;
+	w->gave_way = now;
+	cede(w);
+}
+
 static struct coro *find_work(struct worker *w)
 {
 	struct coro *c;
@@ -681,6 +712,7 @@ static struct coro *find_work(struct worker *w)
 		look_around(w);
 		c = NULL;
 		if (loop_look_due(w)) {
+			give_way(w);
 			w->looked = w->picks;
 			rescue(w);
 			c = take_global(w);

@@ -41,6 +41,9 @@ struct worker {
 				 * compares it */
 	uint32_t looked;	/* picks, when it last looked at what is
 				 * everybody's */
+	uint32_t yields;	/* of the picks: after a mere yield */
+	uint32_t yields_looked;	/* yields, when it last looked */
+	cogo_time gave_way;	/* when it last yielded to the kernel for those */
 	uint32_t index;
 	uint64_t kernel_mask;	/* the thread's signal mask */
 	cogo_time moment;	/* by arch_cycles, when it last looked for work, or
@@ -78,7 +81,7 @@ struct worker {
 
 	/* Owner writes, and others read. A move: a coroutine that last ran on
 	 * another worker. A nap: it left a crowd. */
-	_Atomic uint64_t switches, steals, moves, naps;
+	_Atomic uint64_t switches, steals, moves, naps, cedes;
 };
 
 struct sched {

@@ -52,6 +52,11 @@ class Stats(unittest.TestCase):
         self.assertGreaterEqual(seconds, 0.4, err)
         self.assertIn('    block_here', err)
 
+    def test_who_only_yields_leaves_the_processor_to_others_now_and_then(self):
+        err = ended(look.built('blocks'), 'unseen')
+        self.assertGreater(
+            int(re.search(r'processor ceded +(\d+)', err).group(1)), 0)
+
     def test_each_kind_of_hand_off_is_counted_by_itself(self):
         err = ended(look.built('blocks'), 'declared')
         self.assertRegex(err, r'noticed\n    1 wait in the kernel\n')

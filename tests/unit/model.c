@@ -229,7 +229,7 @@ static void blank(void)
 		struct worker *w = sched.workers[i];
 
 		if (w)
-			w->switches = w->steals = w->moves = w->naps = 0;
+			w->switches = w->steals = w->moves = w->naps = w->cedes = 0;
 	}
 	if (model_always)
 		model_always();
