@@ -72,6 +72,22 @@ static struct list registered;	/* under registered_lock */
 static uint64_t numbers;
 static struct lock registered_lock;
 
+/* A handler may come that forks, and needs the lock itself. */
+static sigbits lock_registered(void)
+{
+	sigbits most = ~(sigbits)SIG_OURS, before;
+
+	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, &most, &before, sizeof(before));
+	lock(&registered_lock);
+	return before;
+}
+
+static void unlock_registered(sigbits before)
+{
+	unlock(&registered_lock);
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+}
+
 /* Called at any time: by a library's constructor before ours, from within
  * malloc's first call, by a sanitizer that cannot be called itself yet. So no
  * more is looked at than the settings. */
@@ -88,6 +104,7 @@ HOOKED int __register_atfork(void (*prepare)(void), void (*parent)(void),
 			     void (*child)(void), void *dso)
 {
 	struct handler *h;
+	sigbits mask;
 
 	if (disabled())
 		return REAL(__register_atfork)(prepare, parent, child, dso);
@@ -98,10 +115,10 @@ HOOKED int __register_atfork(void (*prepare)(void), void (*parent)(void),
 	h->parent = parent;
 	h->child = child;
 	h->dso = dso;
-	lock(&registered_lock);
+	mask = lock_registered();
 	h->number = ++numbers;
 	list_add_tail(&registered, &h->link);
-	unlock(&registered_lock);
+	unlock_registered(mask);
 	return 0;
 }
 
@@ -116,7 +133,8 @@ HOOKED int pthread_atfork(void (*prepare)(void), void (*parent)(void),
 /* A library goes, and its handlers with it. */
 static void unregister(const void *dso)
 {
-	lock(&registered_lock);
+	sigbits mask = lock_registered();
+
 	list_for_each_safe(pos, tmp, &registered) {
 		struct handler *h = list_entry(pos, struct handler, link);
 
@@ -125,7 +143,7 @@ static void unregister(const void *dso)
 			slab_put(&handlers, h);
 		}
 	}
-	unlock(&registered_lock);
+	unlock_registered(mask);
 }
 
 void __cxa_finalize(void *dso);
@@ -142,8 +160,8 @@ HOOKED void __cxa_finalize(void *dso)
 static bool find_handler(uint64_t number, bool below, struct handler *ret)
 {
 	const struct handler *best = NULL;
+	sigbits mask = lock_registered();
 
-	lock(&registered_lock);
 	list_for_each_safe(pos, tmp, &registered) {
 		struct handler *h = list_entry(pos, struct handler, link);
 
@@ -156,7 +174,7 @@ static bool find_handler(uint64_t number, bool below, struct handler *ret)
 	}
 	if (best)
 		*ret = *best;
-	unlock(&registered_lock);
+	unlock_registered(mask);
 	return best != NULL;
 }
 

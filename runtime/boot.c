@@ -11,6 +11,7 @@
 #include "event/poller.h"
 #include "event/timer.h"
 #include "fault/contain.h"
+#include "fault/door.h"
 #include "fault/overflow.h"
 #include "fault/signal.h"
 #include "go.h"
@@ -28,7 +29,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static _Atomic bool loaded, running;
+static _Atomic bool conf_read, loaded, running;
+/* A handler that forks takes it: so it is taken inside the runtime, where handlers wait,
+ * or before there are any. */
 static struct lock start_lock;
 static int owner;	/* the process that runs; under start_lock */
 
@@ -113,15 +116,17 @@ static char **environment(void)
 /* Caller holds start_lock. */
 static void read_conf(void)
 {
-	static bool read;
-
-	if (!read)
-		conf_parse(&conf, environment(), complain, NULL);
-	read = true;
+	if (atomic_load_explicit(&conf_read, memory_order_relaxed))
+		return;
+	conf_parse(&conf, environment(), complain, NULL);
+	/* release: whoever finds it read finds all of it. */
+	atomic_store_explicit(&conf_read, true, memory_order_release);
 }
 
 void boot_conf(void)
 {
+	if (likely(atomic_load_explicit(&conf_read, memory_order_acquire)))
+		return;
 	lock(&start_lock);
 	read_conf();
 	unlock(&start_lock);
@@ -129,6 +134,8 @@ void boot_conf(void)
 
 void boot_load(void)
 {
+	if (likely(atomic_load_explicit(&loaded, memory_order_acquire)))
+		return;
 	lock(&start_lock);
 	if (!atomic_load_explicit(&loaded, memory_order_relaxed)) {
 		read_conf();
@@ -253,6 +260,7 @@ static int come_to(void)
 
 int boot_start(void)
 {
+	struct coro *me;
 	int r = 0;
 
 	if (likely(atomic_load_explicit(&running, memory_order_acquire))) {
@@ -263,6 +271,7 @@ int boot_start(void)
 			return r;
 	}
 	boot_load();
+	me = door_in();
 	lock(&start_lock);
 	if (!atomic_load_explicit(&running, memory_order_relaxed)) {
 		leave_mark();
@@ -272,6 +281,8 @@ int boot_start(void)
 					      memory_order_release);
 	}
 	unlock(&start_lock);
+	if (me)
+		door_leave(me);
 	return r;
 }
 
@@ -285,6 +296,7 @@ static void poke(void)
 /* From the top down, the other way round than start. */
 int boot_stop(void)
 {
+	struct coro *me = door_in();
 	int r = 0;
 
 	lock(&start_lock);
@@ -307,6 +319,8 @@ int boot_stop(void)
 	atomic_store_explicit(&running, false, memory_order_release);
 out:
 	unlock(&start_lock);
+	if (me)
+		door_leave(me);
 	return r;
 }
 
