@@ -20,6 +20,9 @@
  * X5  whoever joins a tree whose parent has ended is born with its end, under the
  *     lock: none is missed between its birth and its parent's end.
  *
+ * In the child of a fork the lock is free, and somebody may have been in the middle of
+ * joining or leaving; the first to lock a tree there sets it right (list_mend).
+ *
  * The lock is held for as long as it takes to walk what is below; who has ten
  * thousand there pays for them, and his tree alone waits. */
 #include "cogo/context.h"
@@ -37,12 +40,45 @@ struct cogo_ctx {
 	struct cogo_ctx *root;
 	struct list below;		/* under root->lock */
 	struct list sibling;		/* in parent's below */
-	struct lock lock;		/* a root's alone */
+	struct lock lock;		/* a root's alone, as is the next */
+	uint32_t process;		/* lock_held; under the lock */
 	struct cogo_chan *done;
 	cogo_time deadline;		/* constant; of the whole line */
 	const void *key;
 	void *value;
 };
+
+/* ---- the lock of the tree ---- */
+
+/* The one that comes after ctx in the tree below top, from top to bottom; NULL at
+ * the end. With no stack: a tree may be as deep as it likes. */
+static struct cogo_ctx *after(struct cogo_ctx *ctx, struct cogo_ctx *top,
+			      bool down)
+{
+	struct list *next = down ? list_first(&ctx->below) : NULL;
+
+	while (!next && ctx != top) {
+		next = ctx->sibling.next;
+		ctx = ctx->parent;
+		if (next == &ctx->below)
+			next = NULL;
+	}
+	return next ? list_entry(next, struct cogo_ctx, sibling) : NULL;
+}
+
+static COLD void inherit(struct cogo_ctx *root)
+{
+	for (struct cogo_ctx *c = root; c; c = after(c, root, true))
+		list_mend(&c->below);
+	root->process = lock_held;
+}
+
+static void lock_tree(struct cogo_ctx *root)
+{
+	lock(&root->lock);
+	if (unlikely(root->process != lock_held))
+		inherit(root);
+}
 
 /* ---- make and end ---- */
 
@@ -75,10 +111,11 @@ static struct cogo_ctx *make(struct cogo_ctx *parent, cogo_time deadline)
 	atomic_store_explicit(&ctx->refs, 1, memory_order_relaxed);
 	ctx->deadline = deadline;
 	ctx->root = parent ? parent->root : ctx;
+	ctx->process = lock_held;
 	ctx->parent = cogo_ctx_ref(parent);
 	if (parent) {
 		door_enter(me);
-		lock(&ctx->root->lock);
+		lock_tree(ctx->root);
 		join(ctx, parent);
 		unlock(&ctx->root->lock);
 		door_leave(me);
@@ -130,7 +167,7 @@ static void part(struct cogo_ctx *ctx)
 	 * kernel thread that is new here, and for which there is no memory,
 	 * takes the lock with handlers running. */
 	me = door_in();
-	lock(&ctx->root->lock);
+	lock_tree(ctx->root);
 	list_del(&ctx->sibling);
 	unlock(&ctx->root->lock);
 	if (me)
@@ -201,22 +238,6 @@ static bool end_one(struct cogo_ctx *ctx, int reason, struct coro_list *woken)
 	return !late;
 }
 
-/* The one that comes after ctx in the tree below top, from top to bottom; NULL at
- * the end. With no stack: a tree may be as deep as it likes. */
-static struct cogo_ctx *after(struct cogo_ctx *ctx, struct cogo_ctx *top,
-			      bool down)
-{
-	struct list *next = down ? list_first(&ctx->below) : NULL;
-
-	while (!next && ctx != top) {
-		next = ctx->sibling.next;
-		ctx = ctx->parent;
-		if (next == &ctx->below)
-			next = NULL;
-	}
-	return next ? list_entry(next, struct cogo_ctx, sibling) : NULL;
-}
-
 bool cogo_ctx_cancel(struct cogo_ctx *ctx, int reason)
 {
 	struct coro_list woken = { 0 };
@@ -227,7 +248,7 @@ bool cogo_ctx_cancel(struct cogo_ctx *ctx, int reason)
 	if (reason >= 0)
 		cogo_throw("context %p: the reason %d is no error", (void *)ctx,
 			   reason);
-	lock(&ctx->root->lock);
+	lock_tree(ctx->root);
 	first = ended = end_one(ctx, reason, &woken);
 	for (struct cogo_ctx *c = ctx; (c = after(c, ctx, ended));)
 		ended = end_one(c, reason, &woken);

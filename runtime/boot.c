@@ -25,6 +25,7 @@
 #include "sched/monitor.h"
 #include "sched/worker.h"
 #include "wait/lot.h"
+#include "wait/native.h"
 #include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -351,6 +352,7 @@ static void begin_afresh(struct coro *me, bool libc_forked)
 	monitor_fork_child();
 	report_fork_child();
 	lot_fork_child();
+	native_fork_child(me);
 	signal_fork_child();
 	atomic_store_explicit(&running, false, memory_order_relaxed);
 }

@@ -109,7 +109,12 @@ enum cogo_state { COGO_READY, COGO_RUNNING, COGO_PARKED, COGO_ENDED };
 /* True a moment ago, but for COGO_ENDED, which stays true. */
 COGO_API enum cogo_state cogo_state(struct cogo_coro *c);
 
-/* ---- the end ---- */
+/* ---- the end ----
+ *
+ * In the child of a fork there is the one that forked, and nobody else: all others
+ * have stayed behind, in the parent, where they go on. A handle of theirs counts as
+ * ended, without anything to tell; nobody waits for them, and a scope has them no
+ * more. */
 
 /* How it ended. */
 enum cogo_how {
@@ -119,13 +124,14 @@ enum cogo_how {
 };
 
 /* Waits for its end: 0 once it has ended; -ETIMEDOUT; -ECANCELED when the caller
- * is; -EDEADLK for the caller itself; -ENOMEM on a thread's first call ever. Any
- * number may wait for one. The reference stays. Parks. */
+ * is; -EDEADLK for the caller itself; -ESRCH for one that has stayed behind (see
+ * below); -ENOMEM on a thread's first call ever. Any number may wait for one. The
+ * reference stays. Parks. */
 COGO_API int cogo_wait(struct cogo_coro *c, cogo_time deadline);
 
 /* Waits for its end, for as long as that takes and though the caller be
- * cancelled meanwhile, and gives the reference back. How it ended, or -EDEADLK.
- * Parks. */
+ * cancelled meanwhile, and gives the reference back. How it ended; or -EDEADLK or
+ * -ESRCH, as cogo_wait, and the reference stays. Parks. */
 COGO_API int cogo_join(struct cogo_coro *c);
 
 /* Of one that has ended; before that, COGO_RETURNED, "" and 0. The texts are good

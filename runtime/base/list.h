@@ -9,11 +9,18 @@
 #define COGO_BASE_LIST_H
 
 #include "base/compiler.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct list {
 	struct list *next, *prev;
 };
+
+/* The compiler keeps what comes before it before. */
+static inline void list_step(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+}
 
 static inline bool list_empty(const struct list *head)
 {
@@ -25,21 +32,39 @@ static inline bool list_linked(const struct list *link)
 	return link->next != NULL;
 }
 
+/* Forwards a list is whole at each step of a change: see list_mend. */
 static inline void list_add_tail(struct list *head, struct list *link)
 {
-	if (!head->next)
-		head->next = head->prev = head;
+	if (!head->next) {
+		head->prev = head;
+		list_step();
+		head->next = head;
+	}
 	link->next = head;
 	link->prev = head->prev;
+	list_step();
 	head->prev->next = link;
+	list_step();
 	head->prev = link;
 }
 
 static inline void list_del(struct list *link)
 {
 	link->prev->next = link->next;
+	list_step();
 	link->next->prev = link->prev;
+	list_step();
 	link->next = link->prev = NULL;
+}
+
+/* In the child of a fork, of a list that somebody in the parent may have been in the
+ * middle of changing: as if that had been before, or after. */
+static inline void list_mend(struct list *head)
+{
+	if (!head->next)
+		return;
+	for (struct list *l = head; l->next->prev = l, l->next != head; l = l->next)
+		;
 }
 
 /* The first link, or NULL. */

@@ -56,7 +56,7 @@ static struct coro_stock *stocks;
 /* In the child of a fork: whoever was made before, but one, lives in the
  * parent only. Their objects are left as they are, since to write to each
  * would copy its page. */
-static uint64_t left_behind;
+uint64_t coro_left_behind;
 static struct coro *survivor;
 
 /* The table from pthread_t to object: open addressing would have to move
@@ -103,7 +103,12 @@ static int enter_table(struct coro *c)
 
 static bool is_here(const struct coro *c)
 {
-	return likely(read_once(c->id) > left_behind) || c == survivor;
+	return likely(read_once(c->id) > coro_left_behind) || c == survivor;
+}
+
+bool coro_survived(uint64_t id)
+{
+	return survivor && survivor->id == id;
 }
 
 struct coro *coro_of_thread(uintptr_t thread)
@@ -771,7 +776,7 @@ struct coro *coro_of_tid(int tid)
 
 struct coro_registry coro_registry(void)
 {
-	return (struct coro_registry){ &coros, &left_behind, &survivor };
+	return (struct coro_registry){ &coros, &coro_left_behind, &survivor };
 }
 
 const char *why_text(enum why why)
@@ -832,7 +837,7 @@ void coro_fork_unlock(void)
  * fork. */
 void coro_fork_child(struct coro *me, uintptr_t worker_tp, bool libc_forked)
 {
-	left_behind = atomic_load_explicit(&ids, memory_order_relaxed);
+	coro_left_behind = atomic_load_explicit(&ids, memory_order_relaxed);
 	survivor = me;
 	/* What the parent's workers have at hand is theirs. */
 	stocks = NULL;

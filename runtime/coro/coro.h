@@ -343,6 +343,15 @@ struct coro_registry {
 };
 struct coro_registry coro_registry(void);
 
+/* Whether the one of that id has stayed behind, in the process that this one was forked
+ * from. */
+extern uint64_t coro_left_behind;
+COLD bool coro_survived(uint64_t id);
+static inline bool coro_stayed_behind(uint64_t id)
+{
+	return unlikely(id <= coro_left_behind) && !coro_survived(id);
+}
+
 /* Live coroutines (not threads), and the most there ever were, as far as that was
  * noticed: it is looked at whenever a worker goes beyond what it has at hand. */
 uint64_t coro_made(void);

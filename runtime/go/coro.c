@@ -508,14 +508,14 @@ enum cogo_state cogo_state(struct cogo_coro *c)
 
 /* Waiting for the end */
 
-/* One wait: 0 when it has ended, -ETIMEDOUT, -EINTR. */
+/* One wait: 0 when it has ended, -ESRCH, -ETIMEDOUT, -EINTR. */
 static int wait_once(struct coro *me, struct cogo_coro *c, cogo_time deadline)
 {
 	struct waiter_node node = { .coro = me };
 	enum wait_outcome how;
 
 	if (!native_lock(c))
-		return 0;
+		return native_stayed_behind(c) ? -ESRCH : 0;
 	node.ticket = wait_open(me);
 	waitq_add(&c->waiters, &node);
 	unlock(&c->lock);
@@ -559,6 +559,11 @@ int cogo_join(struct cogo_coro *c)
 	if (me && me->user == c) {
 		door_leave(me);
 		return -EDEADLK;
+	}
+	if (native_stayed_behind(c)) {
+		if (me)
+			door_leave(me);
+		return -ESRCH;
 	}
 	/* Nothing but the end ends this; without memory for a descriptor it is
 	 * looked for. */

@@ -9,7 +9,10 @@
  *     lock. Who has seen 0 there may take the scope away.
  * P3  failure is written once, by the first, under the lock, and by then no child
  *     can be made any more: whoever cancels the children finds all of them on the
- *     list. */
+ *     list.
+ * P4  in the child of a fork there are none but the one that forked, if it is one. The
+ *     first to look at the scope there sees that the process is another, and sets
+ *     the list right, which somebody may have been in the middle of changing. */
 #include "cogo/scope.h"
 #include "base/sys.h"
 #include "fault/cancel.h"
@@ -31,6 +34,7 @@ struct scope {
 	uint32_t limit;
 	int failure;			/* under lock; 0: none. P3 */
 	uint32_t walks;			/* of its base, when it began */
+	uint32_t process;		/* lock_held, under lock: P4 */
 	bool managed, ended;
 	char message[72];		/* of the panic that was the failure */
 };
@@ -49,9 +53,36 @@ struct scope_child {
 
 static struct slab children = SLAB_INIT(struct scope_child, handle);
 
+/* P4. */
+static COLD void inherit(struct scope *s)
+{
+	struct coro *me = door_in();
+	struct cogo_coro *n = me ? me->user : NULL;
+
+	lock(&s->lock);
+	if (s->process != lock_held) {
+		s->children = (struct list){ 0 };
+		if (n && n->child && n->child->scope == s)
+			list_add_tail(&s->children, &n->child->sibling);
+		atomic_store_explicit(&s->running, !list_empty(&s->children),
+				      memory_order_relaxed);
+		write_once(s->process, lock_held);
+	}
+	unlock(&s->lock);
+	if (me)
+		door_leave(me);
+}
+
+static struct scope *ours(struct scope *s)
+{
+	if (unlikely(read_once(s->process) != lock_held))
+		inherit(s);
+	return s;
+}
+
 static struct scope *inner(struct cogo_scope *s)
 {
-	return (struct scope *)s;
+	return ours((struct scope *)s);
 }
 
 /* Cancels all children, and refuses more. Inside the runtime. */
@@ -112,7 +143,7 @@ static void count_out(struct scope *s)
 void scope_child_ended(struct cogo_coro *n)
 {
 	struct scope_child *c = n->child;
-	struct scope *s = c->scope;
+	struct scope *s = ours(c->scope);
 
 	atomic_store_explicit(&n->owed, false, memory_order_relaxed);
 	if (n->how == COGO_PANICKED)
@@ -201,7 +232,7 @@ int cogo_scope_try_go(struct cogo_scope *scope, const struct cogo_attr *attr,
 /* Until there are fewer than `below`: 0, -ETIMEDOUT, -EINTR. */
 static int wait_below(struct scope *s, uint32_t below, cogo_time deadline)
 {
-	struct lot_bucket *b = lot_lock(&s->running);
+	struct lot_bucket *b = lot_lock(&ours(s)->running);
 
 	/* acquire: pairs with the release in count_out. */
 	if (atomic_load_explicit(&s->running, memory_order_acquire) < below) {
@@ -267,11 +298,14 @@ static uint32_t walks(void)
 
 void cogo_scope_begin(struct cogo_scope *scope)
 {
-	memset(scope, 0, sizeof(*scope));
-	inner(scope)->leave.fn = leave;
-	inner(scope)->leave.arg = scope;
-	inner(scope)->walks = walks();
-	cogo_defer_begin(&inner(scope)->leave);
+	struct scope *s = (struct scope *)scope;
+
+	memset(s, 0, sizeof(*s));
+	s->process = lock_held;
+	s->leave.fn = leave;
+	s->leave.arg = scope;
+	s->walks = walks();
+	cogo_defer_begin(&s->leave);
 }
 
 void cogo_scope_limit(struct cogo_scope *scope, unsigned most)

@@ -25,6 +25,14 @@ struct cogo_coro *native_new(struct coro *me, bool named)
 	return n;
 }
 
+void native_fork_child(struct coro *me)
+{
+	struct cogo_coro *n = me ? me->user : NULL;
+
+	if (n)
+		n->waiters = (struct waitq){ 0 };
+}
+
 void native_ref(struct cogo_coro *n)
 {
 	atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);

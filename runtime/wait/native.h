@@ -17,7 +17,10 @@
  *     and drops the coroutine's reference: either it fails, since somebody watches,
  *     and then the lock it is; or the watcher finds that it has ended, and does not
  *     look at coro, which is left as it was. Where the coroutine's is the last
- *     reference there is nobody to learn of it at all. */
+ *     reference there is nobody to learn of it at all.
+ * V4  in the child of a fork all but the one that forked have stayed behind: their
+ *     handles are looked at as if they had ended, and not written to. Those who
+ *     wait for the one that forked have stayed behind too. */
 #ifndef COGO_WAIT_NATIVE_H
 #define COGO_WAIT_NATIVE_H
 
@@ -53,11 +56,20 @@ struct cogo_coro {
 #define NATIVE_WATCHED	0x40000000u
 #define NATIVE_ENDED	0x80000000u
 
+/* V4, and it had not ended by then. */
+static inline bool native_stayed_behind(const struct cogo_coro *n)
+{
+	return coro_stayed_behind(n->id) &&
+	       !(atomic_load_explicit(&n->refs, memory_order_relaxed) & NATIVE_ENDED) &&
+	       !atomic_load_explicit(&n->ended, memory_order_relaxed);
+}
+
 static inline bool native_has_ended(const struct cogo_coro *n)
 {
 	/* acquire: V2, V3. */
 	return atomic_load_explicit(&n->refs, memory_order_acquire) & NATIVE_ENDED ||
-	       atomic_load_explicit(&n->ended, memory_order_acquire);
+	       atomic_load_explicit(&n->ended, memory_order_acquire) ||
+	       native_stayed_behind(n);
 }
 
 /* Locks it for who looks at another's, or waits for its end. False, and it is not
@@ -96,6 +108,9 @@ static inline bool native_end_unwatched(struct cogo_coro *n)
 /* me's, which has none yet: NULL without memory. named: it has a name, which lies in a
  * line of the cache that is not looked at otherwise. Inside the runtime. */
 struct cogo_coro *native_new(struct coro *me, bool named);
+
+/* In the child of a fork, for the one that forked, or NULL: V4. */
+void native_fork_child(struct coro *me);
 
 void native_ref(struct cogo_coro *n);
 /* The last reference frees it. */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 extern char **environ;
@@ -105,6 +106,202 @@ Test(process, the_child_ends_with_the_coroutine_that_forked)
 
 		check_eq(outcome(NULL, fn[i], &pid), COGO_RETURNED);
 		check_eq(status_of(pid), 0);
+	}
+}
+
+/* Others stay behind, whoever waits for whom: each of them says so if it finds itself
+ * in the child. */
+static pid_t first_process;
+
+static void stays_behind(void)
+{
+	if (getpid() != first_process)
+		_exit(99);
+}
+
+static void wait_for_long(void *arg)
+{
+	int r = cogo_sleep(3600 * COGO_SEC);
+
+	(void)arg;
+	stays_behind();
+	check_eq(r, -ECANCELED);
+}
+
+static void fork_and_end_both(void *arg)
+{
+	pid_t *pid = arg;
+	static atomic_int n;
+
+	settle();	/* somebody waits for us by now */
+	*pid = fork();
+	if (*pid == 0)
+		check_eq(outcome(NULL, add, &n), COGO_RETURNED);
+}
+
+static void wait_for_one_that_forks(void)
+{
+	pid_t pid = -1;
+
+	first_process = getpid();
+	check_eq(outcome(NULL, fork_and_end_both, &pid), COGO_RETURNED);
+	stays_behind();
+	check_eq(status_of(pid), 0);
+}
+
+Test(process, who_waits_for_one_that_forks_stays_behind)
+{
+	on_both(wait_for_one_that_forks);
+}
+
+static void look_at_those_behind(void)
+{
+	struct cogo_coro *c = begin(NULL, wait_for_long, NULL);
+	struct cogo_coro *ended = begin(NULL, native_call,
+					&(struct native_call){ settle });
+	pid_t pid;
+
+	first_process = getpid();
+	settle();
+	check_eq(cogo_wait(ended, COGO_FOREVER), 0);
+	pid = fork();
+	if (pid == 0) {
+		make_some(2);
+		check_eq(cogo_state(c), COGO_ENDED);
+		check_eq(cogo_wait(c, COGO_FOREVER), -ESRCH);
+		check_eq(cogo_join(c), -ESRCH);
+		check_eq(cogo_cancel(c, ECANCELED), -ESRCH);
+		check_eq(cogo_how(c), COGO_RETURNED);
+		cogo_unpark(c);
+		cogo_drop(c);
+		check_eq(cogo_join(ended), COGO_RETURNED);
+		make_some(2);
+		_exit(5);
+	}
+	check_eq(status_of(pid), 5 << 8);
+	check_eq(cogo_cancel(c, ECANCELED), 0);
+	check_eq(cogo_join(c), COGO_RETURNED);
+	check_eq(cogo_join(ended), COGO_RETURNED);
+}
+
+Test(process, handles_of_those_who_stayed_behind_are_as_of_ended_ones)
+{
+	on_both(look_at_those_behind);
+}
+
+static int task_that_waits(void *arg)
+{
+	int r = cogo_sleep(3600 * COGO_SEC);
+
+	(void)arg;
+	stays_behind();
+	return r == -ECANCELED ? 0 : 1;
+}
+
+static int task_that_adds(void *arg)
+{
+	atomic_fetch_add((atomic_int *)arg, 1);
+	return 0;
+}
+
+static void fork_in_a_scope(void)
+{
+	struct cogo_scope s = COGO_SCOPE;
+	atomic_int n = 0;
+	pid_t pid;
+
+	first_process = getpid();
+	cogo_scope_begin(&s);
+	for (int i = 0; i < 3; i++)
+		check_eq(cogo_scope_go(&s, NULL, task_that_waits, NULL), 0);
+	settle();
+	pid = fork();
+	if (pid == 0) {
+		check_eq(cogo_scope_children(&s), 0);
+		check_eq(cogo_scope_go(&s, NULL, task_that_adds, &n), 0);
+		check_eq(cogo_scope_go(&s, NULL, task_that_adds, &n), 0);
+		check_eq(cogo_scope_end(&s), 0);
+		check_eq(n, 2);
+		_exit(8);
+	}
+	check_eq(status_of(pid), 8 << 8);
+	check_eq(cogo_scope_children(&s), 3);
+	cogo_scope_cancel(&s, ECANCELED);
+	check_eq(cogo_scope_end(&s), -ECANCELED);
+}
+
+Test(process, a_scope_has_no_children_in_the_child_of_a_fork)
+{
+	on_both(fork_in_a_scope);
+}
+
+static int task_that_forks(void *arg)
+{
+	pid_t *pid = arg;
+
+	settle();
+	*pid = fork();
+	if (*pid)
+		return 0;
+	make_some(2);
+	return 5;	/* and the scope has failed, in the child */
+}
+
+static void fork_out_of_a_scope(void)
+{
+	struct cogo_scope s = COGO_SCOPE;
+	pid_t pid = -1;
+
+	first_process = getpid();
+	cogo_scope_begin(&s);
+	for (int i = 0; i < 3; i++)
+		check_eq(cogo_scope_go(&s, NULL, task_that_waits, NULL), 0);
+	check_eq(cogo_scope_go(&s, NULL, task_that_forks, &pid), 0);
+	while (cogo_scope_children(&s) > 3)
+		settle();
+	stays_behind();
+	check_eq(status_of(pid), 0);
+	cogo_scope_cancel(&s, ECANCELED);
+	check_eq(cogo_scope_end(&s), -ECANCELED);
+	stays_behind();
+}
+
+Test(process, a_task_that_forks_and_fails_is_alone_in_the_child)
+{
+	on_both(fork_out_of_a_scope);
+}
+
+/* ---- a fork while the runtime starts ---- */
+
+static atomic_int forked;
+
+static void fork_in_handler(int sig)
+{
+	pid_t pid;
+
+	(void)sig;
+	if (atomic_fetch_add(&forked, 1))
+		return;
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+}
+
+Test(process, a_handler_may_fork_while_the_runtime_starts)
+{
+	for (int us = 20; us < 1000; us += 20) {
+		struct itimerval t = { .it_value = { .tv_usec = us } };
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			signal(SIGALRM, fork_in_handler);
+			setitimer(ITIMER_REAL, &t, NULL);
+			make_some(3);
+			_exit(9);
+		}
+		check_eq(status_of(pid), 9 << 8);
 	}
 }
 
