@@ -466,9 +466,60 @@ HOOKED ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	return gate_return(do_sendmsg(me, fd, msg, flags));
 }
 
+/* ---- many messages at once ---- */
+
+struct many_arg {
+	struct mmsghdr *v;
+	unsigned n;
+	int flags;
+};
+
+static long try_recvmmsg(int fd, const void *arg)
+{
+	const struct many_arg *a = arg;
+
+	return sys_call(SYS_recvmmsg, fd, a->v, a->n, a->flags | MSG_DONTWAIT, NULL);
+}
+
+static struct io_call block_recvmmsg(int fd, const void *arg)
+{
+	const struct many_arg *a = arg;
+
+	return (struct io_call){ SYS_recvmmsg,
+		{ fd, (long)a->v, a->n, a->flags | MSG_WAITFORONE, 0 } };
+}
+
+static const struct io_op recvmmsg_op = {
+	try_recvmmsg, block_recvmmsg, POLLER_IN, WHY_READ, true, true, false, NULL,
+};
+
+/* As many as there are, and one at least: how many. What is more than to take what is
+ * there goes one by one. */
+static long receive_some(struct coro *me, int fd, struct mmsghdr *v, unsigned n,
+			 int flags)
+{
+	struct many_arg a = { v, n, flags };
+	long r;
+
+	if (!(flags & ~(MSG_NOSIGNAL | MSG_TRUNC | MSG_CMSG_CLOEXEC)) &&
+	    !fdtab_low_water_any())
+		return io_run(me, fd, &recvmmsg_op, &a);
+	r = do_recvmsg(me, fd, &v->msg_hdr, flags);
+	if (r < 0)
+		return r;
+	v->msg_len = (unsigned)r;
+	return 1;
+}
+
+static void note_all_passed(const struct mmsghdr *v, long n)
+{
+	for (long i = 0; i < n; i++)
+		note_passed(&v[i].msg_hdr);
+}
+
 /* The first message is waited for; the rest are what is there, or with
- * MSG_WAITFORONE not given, waited for one by one until the time is up (which
- * the kernel, too, looks at only between messages). */
+ * MSG_WAITFORONE not given, waited for until the time is up (which the kernel, too,
+ * looks at only between messages). */
 HOOKED int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags,
 		    struct timespec *timeout)
 {
@@ -477,8 +528,16 @@ HOOKED int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags,
 	unsigned got = 0;
 	long r = 0;
 
-	if (!me)
-		return REAL(recvmmsg)(fd, v, n, flags, timeout);
+	if (!me) {
+		r = REAL(recvmmsg)(fd, v, n, flags, timeout);
+		note_all_passed(v, r);
+		return (int)r;
+	}
+	if ((flags & MSG_DONTWAIT) || fdtab_nonblocking(fd)) {
+		r = sys_call(SYS_recvmmsg, fd, v, n, flags, timeout);
+		note_all_passed(v, r);
+		return (int)gate_return(r);
+	}
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 ||
 		    timeout->tv_nsec >= 1000000000)
@@ -487,14 +546,13 @@ HOOKED int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags,
 			timeout->tv_nsec;
 	}
 	while (got < n) {
-		r = do_recvmsg(me, fd, &v[got].msg_hdr, flags & ~MSG_WAITFORONE);
+		r = receive_some(me, fd, v + got, n - got, flags & ~MSG_WAITFORONE);
 		if (r < 0)
 			break;
-		v[got].msg_len = (unsigned)r;
-		note_passed(&v[got].msg_hdr);
-		got++;
+		note_all_passed(v + got, r);
+		got += (unsigned)r;
 		if (flags & MSG_WAITFORONE)
-			flags |= MSG_DONTWAIT;
+			break;
 		if (until != COGO_FOREVER && sys_now() >= until)
 			break;
 		if (v[got - 1].msg_hdr.msg_flags & MSG_OOB)
@@ -510,6 +568,42 @@ HOOKED int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags,
 	return got ? (int)got : (int)gate_return(r);
 }
 
+static long try_sendmmsg(int fd, const void *arg)
+{
+	const struct many_arg *a = arg;
+
+	return sys_call(SYS_sendmmsg, fd, a->v, a->n, a->flags | MSG_DONTWAIT);
+}
+
+/* The first, where it is not known whether that will be taken at once. */
+static struct io_call block_sendmmsg(int fd, const void *arg)
+{
+	const struct many_arg *a = arg;
+
+	return (struct io_call){ SYS_sendmmsg, { fd, (long)a->v, 1, a->flags } };
+}
+
+static const struct io_op sendmmsg_op = {
+	try_sendmmsg, block_sendmmsg, POLLER_OUT, WHY_WRITE, true, true, false, NULL,
+};
+
+/* As many as are taken, and one at least: how many. The last may have been taken only
+ * in part, by a stream. */
+static long send_some(struct coro *me, int fd, struct mmsghdr *v, unsigned n,
+		      int flags)
+{
+	struct many_arg a = { v, n, flags };
+	long r;
+
+	if (!(flags & MSG_FASTOPEN))
+		return io_run(me, fd, &sendmmsg_op, &a);
+	r = do_sendmsg(me, fd, &v->msg_hdr, flags);
+	if (r < 0)
+		return r;
+	v->msg_len = (unsigned)r;
+	return 1;
+}
+
 HOOKED int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 {
 	struct coro *me = gate_coro();
@@ -520,11 +614,26 @@ HOOKED int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 		note_passing(&v[i].msg_hdr);
 	if (!me)
 		return REAL(sendmmsg)(fd, v, n, flags);
-	while (sent < n && sent < 1024) {
-		r = do_sendmsg(me, fd, &v[sent].msg_hdr, flags);
-		if (r < 0)
+	if ((flags & MSG_DONTWAIT) || fdtab_nonblocking(fd))
+		return (int)gate_return(sys_call(SYS_sendmmsg, fd, v, n, flags));
+	if (n > 1024)
+		n = 1024;
+	while (sent < n) {
+		struct mmsghdr *last;
+		size_t all;
+
+		r = send_some(me, fd, v + sent, n - sent, flags);
+		if (r <= 0)
 			break;
-		v[sent++].msg_len = (unsigned)r;
+		sent += (unsigned)r;
+		last = &v[sent - 1];
+		all = whole(&last->msg_hdr);
+		if (last->msg_len < all)
+			last->msg_len = (unsigned)go_on(me, fd, &sendmsg_op,
+							&last->msg_hdr, flags, all,
+							last->msg_len);
+		if (last->msg_len < all)
+			break;
 	}
 	return sent ? (int)sent : (int)gate_return(r);
 }
