@@ -940,10 +940,23 @@ static bool run_pending(struct coro *me, sigbits blocked, void *uctx)
 	return hard;
 }
 
-/* The last that a handler of ours does on a coroutine, with the kick blocked
- * (G3): from here on it has the mask that the kernel will give it. */
-static void resume_mask(struct coro *me, const void *uctx)
+/* The kernel, too, gives back what it found when the signal came: the alternate stack
+ * of the kernel thread that the coroutine ran on then. Where it runs by now there is
+ * another, and of two with the same one the faults would run over each other. */
+static void keep_altstack(void *uctx)
 {
+	stack_t ss;
+
+	if (sys_call(SYS_sigaltstack, NULL, &ss) == 0 && !(ss.ss_flags & SS_ONSTACK))
+		((ucontext_t *)uctx)->uc_stack = ss;
+}
+
+/* The last that a handler of ours does on a coroutine (G3): it stays where it is, and
+ * from here on it has the mask that the kernel will give it. */
+static void resume(struct coro *me, void *uctx)
+{
+	kernel_mask(SIG_SETMASK, ~(sigbits)0, NULL);
+	keep_altstack(uctx);
 	adopt_mask(me, mask_in(uctx));
 	/* seq_cst: G1, the mask before what is pending. */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -1303,7 +1316,7 @@ static void leave_frame(struct coro *me, void *uctx)
 {
 	kernel_mask(SIG_BLOCK, SIGBIT(SIG_KICK), NULL);
 	me->in_runtime = 0;
-	resume_mask(me, uctx);
+	resume(me, uctx);
 	offer_unwanted(me->sigmask);
 	/* What came meanwhile, when the kernel has restored the mask. */
 	if (deliverable(me) ||
@@ -1374,7 +1387,7 @@ static void fault(struct coro *me, const struct signal_action *act, int sig,
 		me->faulted--;
 	}
 	me->in_runtime = doors;
-	resume_mask(me, uctx);
+	resume(me, uctx);
 }
 
 void signal_jumped(struct coro *me)
@@ -1578,7 +1591,7 @@ static void kicked_coroutine(struct coro *me, void *uctx)
 	/* As the kernel has it now, and not as me says: libc blocks everything
 	 * for a moment here and there, or waits under another mask. */
 	hard = run_pending(me, blocked, uctx);
-	resume_mask(me, uctx);
+	resume(me, uctx);
 	offer_unwanted(me->sigmask);
 	if (deliverable(me)) {
 		atomic_store_explicit(&me->interrupt, 1, memory_order_relaxed);

@@ -435,6 +435,100 @@ static void a_thread_may_survive_its_own_faults(void)
 	signal(SIGFPE, SIG_DFL);
 }
 
+/* Handlers that wait, so that their threads go on where they may, and then faults in
+ * several threads at a time, each of whose handlers lets it go on where it was. */
+#define WAIT_IN_HANDLERS 20
+
+static void wait_a_little(int sig)
+{
+	(void)sig;
+	for (int i = 0; i < 3; i++)
+		nap_us(200);
+}
+
+static void *nap_until_told(void *arg)
+{
+	while (!atomic_load((atomic_bool *)arg))
+		nap_us(100);
+	return arg;
+}
+
+struct faulty {
+	char *page;
+	long faults, strange;
+};
+
+static struct faulty faulty[8];
+
+static void open_page(int sig, siginfo_t *info, void *uctx)
+{
+	char *page = (char *)((uintptr_t)info->si_addr & ~(uintptr_t)4095);
+
+	(void)uctx;
+	for (int i = 0; i < 8; i++)
+		if (faulty[i].page == page)
+			faulty[i].faults++;
+	for (volatile int i = 0; i < 5000; i++)
+		;
+	if (sig != SIGSEGV ||
+	    page != (char *)((uintptr_t)info->si_addr & ~(uintptr_t)4095) ||
+	    mprotect(page, 4096, PROT_READ | PROT_WRITE) != 0)
+		_exit(99);
+}
+
+static void *fault_and_look(void *arg)
+{
+	struct faulty *f = arg;
+	stack_t stack = {.ss_size = 64 << 10};
+
+	stack.ss_sp = malloc(stack.ss_size);
+	EXPECT_OK(sigaltstack(&stack, NULL));
+	for (int i = 0; i < 500; i++) {
+		mprotect(f->page, 4096, PROT_NONE);
+		*(volatile char *)f->page = (char)i;
+		f->strange += f->page[0] != (char)i || f->faults != i + 1;
+	}
+	stack.ss_flags = SS_DISABLE;
+	EXPECT_OK(sigaltstack(&stack, NULL));
+	free(stack.ss_sp);
+	return arg;
+}
+
+static void who_waited_in_a_handler_leaves_the_stacks_of_others_alone(void)
+{
+	pthread_t t[WAIT_IN_HANDLERS];
+	atomic_bool over = false;
+
+	handle_by(SIGUSR1, wait_a_little, 0);
+	for (int i = 0; i < WAIT_IN_HANDLERS; i++)
+		t[i] = start(nap_until_told, &over);
+	for (int turn = 0; turn < 30; turn++) {
+		for (int i = 0; i < WAIT_IN_HANDLERS; i++)
+			pthread_kill(t[i], SIGUSR1);
+		nap_us(2000);
+	}
+	atomic_store(&over, true);
+	for (int i = 0; i < WAIT_IN_HANDLERS; i++)
+		finish(t[i]);
+
+	handle_info_by(SIGSEGV, open_page, SA_ONSTACK);
+	for (int i = 0; i < 8; i++) {
+		faulty[i].page = mmap(NULL, 4096, PROT_NONE,
+				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		faulty[i].faults = 0;
+	}
+	for (int i = 0; i < 8; i++)
+		t[i] = start(fault_and_look, &faulty[i]);
+	for (int i = 0; i < 8; i++) {
+		EXPECT(finish(t[i]) == &faulty[i]);
+		EXPECT_EQ(faulty[i].faults, 500);
+		EXPECT_EQ(faulty[i].strange, 0);
+		munmap(faulty[i].page, 4096);
+	}
+	signal(SIGSEGV, SIG_DFL);
+	signal(SIGUSR1, SIG_DFL);
+}
+
 /* A program with its own overflow handler, on the stack it gave it. */
 static volatile int bottomless = 1;
 
@@ -580,6 +674,7 @@ static const struct expect_case cases[] = {
 	CASE_IN_MAIN(what_was_set_is_what_is_seen),
 	CASE(a_handler_runs_on_the_stack_its_thread_gave_it),
 	CASE(a_thread_may_survive_its_own_faults),
+	CASE(who_waited_in_a_handler_leaves_the_stacks_of_others_alone),
 	CASE(a_thread_may_survive_its_overflow_on_its_own_stack),
 	CASE(a_handler_may_reap_children),
 	CASE_IN_MAIN(a_handler_may_reap_children),
