@@ -38,8 +38,10 @@
 #define MIGRATE_LOOKS	64
 /* Between two looks at descriptors while others run: a system call each. */
 #define LOOKS_APART	(20 * COGO_US)
-/* Between two yields to the kernel while nobody does anything but yield. */
-#define YIELDS_APART	(20 * COGO_US)
+/* While nobody does anything but yield: so many looks apart are yields to the kernel,
+ * at most, and so long one takes in which another thread has run. */
+#define CEDES_APART	31
+#define CEDED		COGO_US
 /* How long a watcher sleeps at a time, first, and when all goes on by itself. */
 #define NAP_FIRST	(20 * COGO_US)
 #define NAP_MOST	(200 * COGO_US)
@@ -103,6 +105,7 @@ static ALWAYS_INLINE void arrive(struct coro *me)
 	w->parting = PARTING_NONE;
 	switch (parting) {
 	case PARTING_PARK:
+		w->moved_on = true;
 		finish_park(w, c);
 		break;
 	case PARTING_YIELD:
@@ -114,6 +117,7 @@ static ALWAYS_INLINE void arrive(struct coro *me)
 		ready_soon(w, c);
 		break;
 	case PARTING_EXIT:
+		w->moved_on = true;
 		finish_exit(c);
 		break;
 	default:
@@ -216,7 +220,7 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 
 /* Who only yields waits for somebody, and cannot say for whom: if that is a kernel
  * thread, main or another worker, it may wait for this processor. */
-static void cede(struct worker *w)
+static inline void cede(struct worker *w)
 {
 	worker_count(&w->cedes);
 	sys_call(SYS_sched_yield);
@@ -232,8 +236,6 @@ void loop_leave(struct coro *me, enum parting parting)
 		    unlikely(picks - w->looked >= LOOP_LOOK_AROUND);
 
 	write_once(w->picks, picks);
-	if (parting == PARTING_YIELD)
-		w->yields++;
 	if (!look)
 		next = runq_pop(&w->runq);
 	if (unlikely(!next)) {
@@ -679,21 +681,25 @@ static void go_idle(struct worker *w)
 	leave_idle(w);
 }
 
-/* A look is due: where all have only yielded since the last one. */
+/* A look is due: where all have only yielded since the last one. As long as that gives
+ * the processor to nobody it is done less often. */
 static void give_way(struct worker *w)
 {
-	/* One pick was find_work's. */
-	bool only = w->picks - w->looked - (w->yields - w->yields_looked) <= 1;
-	cogo_time now;
+	cogo_time began;
 
-	w->yields_looked = w->yields;
-	if (likely(!only))
+	if (likely(w->moved_on)) {
+		w->moved_on = false;
 		return;
-	now = sys_now();
-	if (now - w->gave_way < YIELDS_APART)
+	}
+	if (++w->idle_looks < w->idle_looks_due)
 		return;
-	w->gave_way = now;
+	began = sys_now();
 	cede(w);
+	if (sys_now() - began > CEDED)
+		w->idle_looks_due = 1;
+	else if (w->idle_looks_due < CEDES_APART)
+		w->idle_looks_due += w->idle_looks_due + 1;
+	w->idle_looks = 0;
 }
 
 static struct coro *find_work(struct worker *w)

@@ -41,9 +41,11 @@ struct worker {
 				 * compares it */
 	uint32_t looked;	/* picks, when it last looked at what is
 				 * everybody's */
-	uint32_t yields;	/* of the picks: after a mere yield */
-	uint32_t yields_looked;	/* yields, when it last looked */
-	cogo_time gave_way;	/* when it last yielded to the kernel for those */
+	bool moved_on;		/* since then somebody has waited, or ended, and not
+				 * just yielded */
+	uint32_t idle_looks;	/* looks that found so, since it last yielded to the
+				 * kernel for that … */
+	uint32_t idle_looks_due;	/* … and after how many it does again */
 	uint32_t index;
 	uint64_t kernel_mask;	/* the thread's signal mask */
 	cogo_time moment;	/* by arch_cycles, when it last looked for work, or
