@@ -42,9 +42,9 @@ typedef int64_t cogo_time;
 /* This moment. Never parks; any thread, a signal handler. */
 COGO_API cogo_time cogo_now(void);
 
-/* The moment that is so many nanoseconds away, or a little more: up to a 500th of
- * them, and 1.05 ms (1 << 20 ns) at most. So moments that are near each other become
- * one, and thousands that wait for them are woken a few times and not a thousand.
+/* The moment that is so many nanoseconds away, or a little more: up to a thousandth
+ * of them, and half a millisecond (1 << 19 ns) at most. So moments that are near each
+ * other become one, and thousands that wait for them are woken together.
  * (Who wants it to the nanosecond adds to cogo_now().) Now, for a span that is not
  * positive, COGO_FOREVER for one that is too long to count. As cogo_now. */
 COGO_API cogo_time cogo_in(int64_t span);

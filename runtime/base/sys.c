@@ -27,7 +27,7 @@ cogo_time sys_in(cogo_time span)
 		return now;
 	if (span > COGO_FOREVER - SYS_GRAIN - now)
 		return COGO_FOREVER;
-	grain = span / 512 < SYS_GRAIN ? span / 512 : SYS_GRAIN;
+	grain = span / 1024 < SYS_GRAIN ? span / 1024 : SYS_GRAIN;
 	/* A power of two, and at least 1. */
 	grain = (cogo_time)1 << (63 - __builtin_clzll((uint64_t)grain | 1));
 	return (now + span + grain - 1) & -grain;

@@ -33,12 +33,12 @@
 /* CLOCK_MONOTONIC in nanoseconds, through the vDSO. */
 cogo_time sys_now(void);
 
-/* The moment that is span away, or up to a 500th of it later, and SYS_GRAIN at most.
+/* The moment that is span away, or up to a thousandth of it later, SYS_GRAIN at most.
  * Moments near each other become the same one: those who wait for them are woken
  * together, and a processor that sleeps is not woken for each. The kernel is about
  * as late where it polls, and for the same reason. Now, for a span that is not
  * positive; COGO_FOREVER for one too long to count. */
-#define SYS_GRAIN (1 << 20)
+#define SYS_GRAIN (1 << 19)
 cogo_time sys_in(cogo_time span);
 
 /* What is left until deadline, as the kernel takes it: in *room, or NULL for
