@@ -29,7 +29,8 @@ enum wait_outcome park_cancel(struct coro *me, uint64_t ticket);
 enum wait_outcome park_until(struct coro *me, enum why why, cogo_time deadline);
 
 /* Lets c run at once, which has just been made, on this worker and before anybody
- * else; the caller goes on after it, unless it takes long. On a kernel thread, as ready_new. */
+ * else; the caller goes on after it, or elsewhere if it takes long. On a kernel thread,
+ * as ready_new. */
 void park_for(struct coro *me, struct coro *c);
 
 /* Lets others run. On a kernel thread, sched_yield. */
