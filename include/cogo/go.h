@@ -130,8 +130,9 @@ enum cogo_how {
 COGO_API int cogo_wait(struct cogo_coro *c, cogo_time deadline);
 
 /* Waits for its end, for as long as that takes and though the caller be
- * cancelled meanwhile, and gives the reference back. How it ended; or -EDEADLK or
- * -ESRCH, as cogo_wait, and the reference stays. Parks. */
+ * cancelled meanwhile, and gives the reference back: how it ended. Or -EDEADLK for the
+ * caller itself, -ESRCH for one that has stayed behind; then the reference stays.
+ * Parks. */
 COGO_API int cogo_join(struct cogo_coro *c);
 
 /* Of one that has ended; before that, COGO_RETURNED, "" and 0. The texts are good

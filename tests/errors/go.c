@@ -118,6 +118,29 @@ static void in_vain(void)
 	check_eq(cogo_join(c), COGO_RETURNED);
 }
 
+static void behind(void)
+{
+	struct cogo_coro *c = begin(NULL, parks, NULL);
+	int status = -1;
+	pid_t child = fork();
+
+	if (child == 0) {
+		FAILS(ESRCH, cogo_wait, c, COGO_FOREVER);
+		FAILS(ESRCH, cogo_join, c);
+		FAILS(ESRCH, cogo_cancel, c, 1);
+		_exit(0);
+	}
+	check_eq(waitpid(child, &status, 0), child);
+	check_eq(status, 0);
+	cogo_unpark(c);
+	check_eq(cogo_join(c), COGO_RETURNED);
+}
+
+Test(errors, of_waiting_for_who_has_stayed_in_another_process)
+{
+	on_both(behind);
+}
+
 Test(errors, of_waiting_for_what_does_not_come)
 {
 	on_both(in_vain);
