@@ -35,6 +35,7 @@
 #include "mem/tls.h"
 #include "sched/block.h"
 #include "sched/clock.h"
+#include "sched/monitor.h"
 #include "sched/park.h"
 #include "sched/ready.h"
 #include "wait/lot.h"
@@ -166,8 +167,73 @@ static void main_ends(void *round)
 		last_is_out();
 }
 
+/* ---- threads that wait behind our back ----
+ *
+ * A runtime that makes its system calls by instructions of its own (libgomp's does)
+ * waits where no hook sees it, and each time its worker is lost until the monitor
+ * notices. Where one in thirty that begin with the same function is found so, those
+ * that are made from then on are kernel threads, as they would be in the end, but for
+ * one now and then, by which we notice if it was not so after all. */
+#define SLEEPERS	8
+#define SLEPT_OFTEN	4
+#define ONE_IN		32
+#define NOW_AND_THEN	32
+
+static struct sleeper {
+	_Atomic(void *(*)(void *)) start;
+	/* Since it was first seen; made: as coroutines. */
+	_Atomic uint32_t slept, made, turned;
+} sleepers[SLEEPERS];
+
+/* On the monitor's thread, which alone fills the table. What is read of a thread that
+ * is gone may be another's: once in a while the wrong one is counted. */
+static void has_slept(const struct coro *c)
+{
+	const struct thread *t = read_once(c->thread);
+	void *(*start)(void *) = t ? read_once(t->start) : NULL;
+
+	if (!start)
+		return;
+	for (struct sleeper *s = sleepers; s < sleepers + SLEEPERS; s++) {
+		if (!atomic_load_explicit(&s->start, memory_order_relaxed))
+			atomic_store_explicit(&s->start, start,
+					      memory_order_relaxed);
+		if (atomic_load_explicit(&s->start, memory_order_relaxed) != start)
+			continue;
+		atomic_fetch_add_explicit(&s->slept, 1, memory_order_relaxed);
+		return;
+	}
+}
+
+/* Of one that is about to be made. */
+static bool sleeps_unseen(void *(*start)(void *))
+{
+	void *(*known)(void *);
+	uint32_t often;
+
+	for (struct sleeper *s = sleepers; s < sleepers + SLEEPERS; s++) {
+		known = atomic_load_explicit(&s->start, memory_order_relaxed);
+		if (!known)
+			return false;
+		if (known != start)
+			continue;
+		often = atomic_load_explicit(&s->slept, memory_order_relaxed);
+		if (often >= SLEPT_OFTEN &&
+		    often >= atomic_load_explicit(&s->made, memory_order_relaxed) /
+				     ONE_IN &&
+		    (atomic_fetch_add_explicit(&s->turned, 1,
+					       memory_order_relaxed) + 1) %
+			    NOW_AND_THEN)
+			return true;
+		atomic_fetch_add_explicit(&s->made, 1, memory_order_relaxed);
+		return false;
+	}
+	return false;
+}
+
 void thread_load(void)
 {
+	monitor_use(has_slept);
 	if (REAL(pthread_key_create)(&main_key, main_ends) == 0)
 		REAL(pthread_setspecific)(main_key, (void *)1);
 }
@@ -461,7 +527,7 @@ HOOKED int pthread_create(pthread_t *ret, const pthread_attr_t *attr,
 		return REAL(pthread_create)(ret, attr, start, arg);
 	if (boot_start())
 		return EAGAIN;
-	if (wants_kernel(attr) || bound_from_birth(start))
+	if (wants_kernel(attr) || bound_from_birth(start) || sleeps_unseen(start))
 		return create_kernel_thread(ret, attr, start, arg);
 	return create_coroutine(ret, attr, start, arg);
 }

@@ -113,9 +113,11 @@ static void make_wanted(void)
  * no /proc (after a chroot) or no descriptor left to read it with, by how long it
  * has not run at all. To take that for a sleep when it waits for a processor costs
  * a kernel thread, and no more. */
-static bool sleeps(struct worker *w, int tid, cogo_time cpu)
+static bool sleeps(struct worker *w, int tid, cogo_time cpu, bool *ret_unseen)
 {
 	char path[64], buf[512], *p;
+
+	*ret_unseen = false;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
 	if (sys_read_file(path, buf, sizeof(buf)) <= 0) {
@@ -126,7 +128,16 @@ static bool sleeps(struct worker *w, int tid, cogo_time cpu)
 		return ++w->still >= STILL_TICKS;
 	}
 	p = strrchr(buf, ')');
+	/* What it waits for uninterruptibly is a disk, as a rule. */
+	*ret_unseen = p && p[2] == 'S';
 	return p && (p[2] == 'S' || p[2] == 'D');
+}
+
+static void (*slept)(const struct coro *c);
+
+void monitor_use(void (*use)(const struct coro *c))
+{
+	slept = use;
 }
 
 /* One worker; whether it made progress since the last look. */
@@ -134,6 +145,8 @@ static bool look_at(struct worker *w)
 {
 	uint32_t picks = read_once(w->picks);
 	int tid = read_once(w->tid);
+	struct coro *c = atomic_load_explicit(&w->current, memory_order_relaxed);
+	bool unseen = false;
 	cogo_time cpu, used;
 
 	if (!atomic_load_explicit(&w->slot, memory_order_relaxed) ||
@@ -153,7 +166,7 @@ static bool look_at(struct worker *w)
 	if (!loop_work_waits() &&
 	    atomic_load_explicit(&sched.poller, memory_order_relaxed))
 		return true;
-	if (used < MONITOR_TICK / 2 && !sleeps(w, tid, cpu))
+	if (used < MONITOR_TICK / 2 && !sleeps(w, tid, cpu, &unseen))
 		return true;
 	/* Before it can be back, which is only without its slot. */
 	atomic_store_explicit(&w->noticed, sys_now() - MONITOR_TICK,
@@ -164,6 +177,8 @@ static bool look_at(struct worker *w)
 		return true;
 	}
 	block_noticed(w);
+	if (unseen && c && slept)
+		slept(c);
 	loop_give_slot();
 	return true;
 }

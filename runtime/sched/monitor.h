@@ -15,6 +15,11 @@
 
 int monitor_start(void);
 
+/* Whom to tell, on the monitor's kernel thread, of a coroutine that was found asleep in
+ * the kernel in a call that nobody has declared. It may be gone by then: its object is
+ * some coroutine's still. */
+void monitor_use(void (*slept)(const struct coro *c));
+
 /* A worker is needed and there is no spare. Any thread, signal handlers too. */
 void monitor_want_worker(void);
 

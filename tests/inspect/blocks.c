@@ -4,6 +4,7 @@
  *
  *	blocks declared		opens a FIFO, which the runtime knows may block
  *	blocks unseen		by a bare system call
+ *	blocks often		sixty of them, one after the other, as unseen
  *	blocks disk		has three things written to a disk, and that is all
  *	blocks nice		makes itself nicer, which is its kernel thread's
  *	blocks exit | _exit	ends, from the thread */
@@ -106,6 +107,13 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < 4; i++)
 		pthread_create(&bustlers[i], NULL, bustle, &over);
+	if (strcmp(argv[1], "often") == 0)
+		half_a_second.tv_nsec = 30000000;
+	for (int i = strcmp(argv[1], "often") ? 60 : 1; i < 60; i++) {
+		if (pthread_create(&t, NULL, blocker, argv[1]))
+			return 2;
+		pthread_join(t, NULL);
+	}
 	if (pthread_create(&t, NULL, blocker, argv[1]))
 		return 2;
 	pthread_join(t, NULL);

@@ -57,6 +57,11 @@ class Stats(unittest.TestCase):
         self.assertGreater(
             int(re.search(r'processor ceded +(\d+)', err).group(1)), 0)
 
+    def test_threads_that_wait_unseen_are_kernel_threads_after_some(self):
+        err = ended(look.built('blocks'), 'often')
+        self.assertLess(
+            int(re.search(r'coroutines +(\d+) made', err).group(1)), 60, err)
+
     def test_each_kind_of_hand_off_is_counted_by_itself(self):
         err = ended(look.built('blocks'), 'declared')
         self.assertRegex(err, r'noticed\n    1 wait in the kernel\n')
