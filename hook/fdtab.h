@@ -93,7 +93,7 @@ void fdtab_forked(void);
 void fdtab_apart(void);
 
 /* Nobody but this process has the description. */
-static inline bool fdtab_ours(int fd)
+static ALWAYS_INLINE bool fdtab_ours(int fd)
 {
 	return fdtab_flags(fd) & FDTAB_OURS;
 }

@@ -58,7 +58,8 @@ static inline cogo_time io_deadline(int fd, int dir)
 {
 	cogo_time span = fdtab_timeout(fd, dir);
 
-	return sys_in(span);
+	/* Nearly always. */
+	return likely(span == COGO_FOREVER) ? COGO_FOREVER : sys_in(span);
 }
 
 /* Whether a call that moves bytes would wait: 0 no, or it would fail; -EAGAIN yes;

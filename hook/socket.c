@@ -474,6 +474,13 @@ struct many_arg {
 	int flags;
 };
 
+/* Once, and not in each of its callers: there are many messages to a call. */
+static NOINLINE long run_many(struct coro *me, int fd, const struct io_op *op,
+			      const struct many_arg *a)
+{
+	return io_run(me, fd, op, a);
+}
+
 static long try_recvmmsg(int fd, const void *arg)
 {
 	const struct many_arg *a = arg;
@@ -503,7 +510,7 @@ static long receive_some(struct coro *me, int fd, struct mmsghdr *v, unsigned n,
 
 	if (!(flags & ~(MSG_NOSIGNAL | MSG_TRUNC | MSG_CMSG_CLOEXEC)) &&
 	    !fdtab_low_water_any())
-		return io_run(me, fd, &recvmmsg_op, &a);
+		return run_many(me, fd, &recvmmsg_op, &a);
 	r = do_recvmsg(me, fd, &v->msg_hdr, flags);
 	if (r < 0)
 		return r;
@@ -596,7 +603,7 @@ static long send_some(struct coro *me, int fd, struct mmsghdr *v, unsigned n,
 	long r;
 
 	if (!(flags & MSG_FASTOPEN))
-		return io_run(me, fd, &sendmmsg_op, &a);
+		return run_many(me, fd, &sendmmsg_op, &a);
 	r = do_sendmsg(me, fd, &v->msg_hdr, flags);
 	if (r < 0)
 		return r;

@@ -79,13 +79,13 @@ static ALWAYS_INLINE struct pollable *find(int fd)
 	return chunk ? &chunk[n % CHUNK] : NULL;
 }
 
-static struct pollable *find_or_make(int fd)
+static COLD struct pollable *make(int fd)
 {
-	struct pollable *p = find(fd);
 	_Atomic(struct pollable *) *slot;
+	struct pollable *p;
 
-	if (likely(p != NULL) || (unsigned)fd >= CHUNK * CHUNKS)
-		return p;
+	if ((unsigned)fd >= CHUNK * CHUNKS)
+		return NULL;
 	slot = &chunks[fd / CHUNK];
 	lock(&chunks_lock);
 	if (!atomic_load_explicit(slot, memory_order_relaxed)) {
@@ -95,6 +95,13 @@ static struct pollable *find_or_make(int fd)
 	}
 	unlock(&chunks_lock);
 	return find(fd);
+}
+
+static ALWAYS_INLINE struct pollable *find_or_make(int fd)
+{
+	struct pollable *p = find(fd);
+
+	return likely(p != NULL) ? p : make(fd);
 }
 
 void poller_use(const struct poller_ops *use)

@@ -18,7 +18,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-bool fd_sample(struct fd_wait *w)
+__attribute__((flatten)) bool fd_sample(struct fd_wait *w)
 {
 	bool dry;
 
