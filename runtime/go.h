@@ -21,6 +21,8 @@ struct go_lent {
 };
 extern struct go_lent go_lent;
 
+struct cogo_coro;
+
 /* A coroutine that will run fn(arg) and end when it returns; it does not run
  * before go_ready. 0, -EAGAIN or -ENOMEM. The runtime has been started. */
 int go_make(const struct coro_attr *attr, void (*fn)(void *), void *arg,
@@ -34,6 +36,9 @@ void go_unref(struct coro *c);
 /* Ends the coroutine that calls, from any depth of its stack. Its cleanups
  * have run. */
 _Noreturn void go_exit(void);
+
+/* The caller's own handle, made now if it has none; NULL without memory. */
+struct cogo_coro *go_handle(struct coro *me);
 
 /* Names the caller, and its handle if it has one; the first 15 bytes are kept. */
 void go_set_name(struct coro *me, const char *name);

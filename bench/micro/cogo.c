@@ -245,7 +245,7 @@ static void row_contended(void)
 		abort();
 }
 
-static void sleep_until(void *arg)
+static void sleep_so_long(void *arg)
 {
 	long i = (long)(intptr_t)arg;
 
@@ -261,7 +261,7 @@ static void row_timers(void)
 	cogo_waitgroup_add(&wg, (int32_t)n);
 	for (long i = 0; i < n; i++) {
 		choose_moment(i);
-		cogo_drop(start(sleep_until, (void *)(intptr_t)i));
+		cogo_drop(start(sleep_so_long, (void *)(intptr_t)i));
 	}
 	all_made();
 	cogo_waitgroup_wait(&wg, COGO_FOREVER);

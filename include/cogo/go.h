@@ -55,7 +55,8 @@ struct cogo_attr {
 #define COGO_SHARED_TLS	1u
 /* It takes the place of the coroutine that makes it, at once; the maker goes on
  * when the new one first waits or has ended, or, if that takes long, on another
- * worker that has nothing to do. Made by a thread, or by one with COGO_BOUND, it is queued as any. */
+ * worker that has nothing to do. Made by a thread, or by one with COGO_BOUND, it is
+ * queued as any. */
 #define COGO_RUN_FIRST	2u
 /* It keeps a kernel thread of its own, for what the kernel counts by thread. */
 #define COGO_BOUND	4u
@@ -125,7 +126,7 @@ enum cogo_how {
 
 /* Waits for its end: 0 once it has ended; -ETIMEDOUT; -ECANCELED when the caller
  * is; -EDEADLK for the caller itself; -ESRCH for one that has stayed behind (see
- * below); -ENOMEM on a thread's first call ever. Any number may wait for one. The
+ * above); -ENOMEM on a thread's first call ever. Any number may wait for one. The
  * reference stays. Parks. */
 COGO_API int cogo_wait(struct cogo_coro *c, cogo_time deadline);
 

@@ -3,7 +3,7 @@
 #include "coro/local.h"
 #include "cogo/go.h"
 #include "coro/self.h"
-#include "go/scope.h"
+#include "go.h"
 #include <errno.h>
 
 _Static_assert(sizeof(struct cogo_key) == sizeof(struct local_key) &&

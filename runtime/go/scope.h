@@ -16,9 +16,6 @@ int go_start(struct cogo_coro **ret, const struct cogo_attr *attr,
 	     void (*fn)(void *), void *arg,
 	     int (*before)(struct cogo_coro *n, void *arg), void *before_arg);
 
-/* The caller's own handle, made now if it has none; NULL without memory. */
-struct cogo_coro *go_handle(struct coro *me);
-
 /* As cogo_cancel, inside the runtime. */
 int go_cancel(struct cogo_coro *c, int reason);
 

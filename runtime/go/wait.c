@@ -7,7 +7,7 @@
 #include "base/sys.h"
 #include "cogo/go.h"
 #include "fault/cancel.h"
-#include "go/scope.h"
+#include "go.h"
 #include "sched/park.h"
 #include "sched/ready.h"
 #include "wait/lot.h"

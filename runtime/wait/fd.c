@@ -18,6 +18,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
+/* With what it calls in it: this comes before each try. */
 __attribute__((flatten)) bool fd_sample(struct fd_wait *w)
 {
 	bool dry;

@@ -19,8 +19,8 @@
  *     look at coro, which is left as it was. Where the coroutine's is the last
  *     reference there is nobody to learn of it at all.
  * V4  in the child of a fork all but the one that forked have stayed behind: their
- *     handles are looked at as if they had ended, and not written to. Those who
- *     wait for the one that forked have stayed behind too. */
+ *     handles are looked at as if they had ended. Those who wait for the one that
+ *     forked have stayed behind too. */
 #ifndef COGO_WAIT_NATIVE_H
 #define COGO_WAIT_NATIVE_H
 

@@ -11,8 +11,8 @@
  * it wakes a parked one in place of that, which is then in its next slot; with
  * "pair" both come at once. With "first", "yield" and "early" it is the one who is
  * made, and runs, that waits so: for its maker, which has stepped aside for it,
- * yielded, or parked and been woken before it was off its stack. "look" is the monitor, which looks at timers and
- * descriptors once. Whatever meets whatever:
+ * yielded, or parked and been woken before it was off its stack. "look" is the
+ * monitor, which looks at timers and descriptors once. Whatever meets whatever:
  *
  * - every coroutine comes to its end, though nobody looks every 10 ms: none is
  *   left on a queue beside workers that sleep, no timer is slept past, and no
