@@ -8,11 +8,11 @@
  *
  *	arch_restart_of(uc)			the number of the system call that
  *						the kernel would make again, or -1
- *	arch_fail_restart(uc)			what a signal interrupted and the
+ *	arch_fail_restart(uc, error)		what a signal interrupted and the
  *						kernel would make again, if it was
- *						a system call, returns -EINTR;
- *						nothing happens to one that the
- *						kernel never ends so
+ *						a system call, returns -error;
+ *						nothing happens to one that no
+ *						signal ever ends
  *
  *	arch_fail_unless(uc)			if the signal came to a thread in
  *						arch_syscall_unless, before the

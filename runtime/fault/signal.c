@@ -1010,13 +1010,27 @@ static bool is_canceled(const struct coro *me)
 	       CANCEL_WANTED;
 }
 
-/* Wherever it is: it has asked for that, or it waits inside libc in a call that
- * is a cancellation point there, which libc marks in the same way. */
+/* Of one that lets itself be unwound, wherever it is: it has asked for that, or it
+ * waits inside libc in a call that is a cancellation point there, which libc marks in
+ * the same way. */
 static bool ends_here(const struct coro *me)
 {
-	return cancel_act && is_canceled(me) &&
-	       ((atomic_load_explicit(&me->cancel, memory_order_relaxed) &
-		 CANCEL_ASYNC) || tls_in_libcs_point());
+	uint32_t wishes = atomic_load_explicit(&me->cancel, memory_order_relaxed);
+
+	return cancel_act && is_canceled(me) && (wishes & CANCEL_UNWINDS) &&
+	       ((wishes & CANCEL_ASYNC) || tls_in_libcs_point());
+}
+
+/* What the kernel would begin again fails instead. A handler may want that, and who
+ * is cancelled. A call of libc's own has to say itself what for; one that opens a
+ * file does not wait in that sense. */
+static void break_off(const struct coro *me, bool hard, void *uctx)
+{
+	if (hard || (sleeps_in_kernel(me) && is_canceled(me)))
+		arch_fail_restart(uctx, EINTR);
+	else if (is_canceled(me) && tls_in_libcs_point() &&
+		 arch_restart_of(uctx) != SYS_openat)
+		arch_fail_restart(uctx, ECANCELED);
 }
 
 /* Not coming back: its mask, and the kick, are let in again. */
@@ -1520,7 +1534,7 @@ static void end_wait(const struct signal_action *act, void *uctx)
 	long nr = arch_restart_of(uctx);
 
 	if (nr >= 0 && (!(act->flags & SA_RESTART) || never_restarts(nr)))
-		arch_fail_restart(uctx);
+		arch_fail_restart(uctx, EINTR);
 }
 
 /* What the kernel calls on whatever thread it chose. */
@@ -1599,10 +1613,7 @@ static void kicked_coroutine(struct coro *me, void *uctx)
 		if (deliverable(me) & ~blocked)
 			come_again(me);
 	}
-	/* The kernel restarts the call that the kick interrupted, which a
-	 * handler may not want, nor who asks for a cancellation. */
-	if (hard || (sleeps_in_kernel(me) && is_canceled(me)))
-		arch_fail_restart(uctx);
+	break_off(me, hard, uctx);
 	if (ends_here(me))
 		cancel_now(me, mask_in(uctx));
 }

@@ -4,15 +4,19 @@
  * A table of calls that wait: each is tried asked before, asked while it waits, and
  * asked at any moment, told by ECANCELED and by being unwound. */
 #include "native.h"
+#include <dirent.h>
+#include <gnu/libc-version.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <threads.h>
+#include <wchar.h>
 
 /* ---- the table ---- */
 
@@ -557,6 +561,84 @@ Test(cancel, a_disk_is_not_waited_for_in_that_sense)
 	check_eq(cogo_cancel(c, 2), 0);
 	check_eq(cogo_join(c), COGO_RETURNED);
 	check_eq(stage, 1);
+}
+
+/* libc's own open is a point where it ends its threads. */
+static void open_and_close(void *arg)
+{
+	(void)arg;
+	stage = 1;
+	while (!cogo_canceled()) {
+		int fd = open(".", O_TMPFILE | O_RDWR, 0600);
+
+		check(fd >= 0);
+		check_eq(close(fd), 0);
+	}
+}
+
+Test(cancel, who_has_not_asked_for_it_is_unwound_from_nowhere)
+{
+	for (int i = 0; i < 300; i++) {
+		struct cogo_coro *c;
+
+		stage = 0;
+		c = begin(NULL, open_and_close, NULL);
+		while (stage == 0)
+			sched_yield();
+		check_eq(cogo_cancel(c, 1), 0);
+		check_eq(cogo_join(c), COGO_RETURNED);
+	}
+}
+
+/* In a call of libc's own, that no hook sees. */
+static void read_wide(void *stream)
+{
+	stage = 1;
+	check_eq(fgetwc(stream), WEOF);
+	check_eq(errno, ECANCELED);
+}
+
+/* Whether a kernel thread is in a read of fd. */
+static bool somebody_reads(int fd)
+{
+	DIR *d = opendir("/proc/self/task");
+	bool found = false;
+	struct dirent *e;
+
+	check(d != NULL);
+	while (!found && (e = readdir(d))) {
+		char path[64];
+		FILE *f;
+		long call;
+		int of;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%.20s/syscall", e->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		found = fscanf(f, "%ld %i", &call, &of) == 2 &&
+			call == SYS_read && of == fd;
+		fclose(f);
+	}
+	closedir(d);
+	return found;
+}
+
+Test(cancel, what_waits_inside_libc_fails_too)
+{
+	struct cogo_coro *c;
+	FILE *stream;
+	int fd[2];
+
+	if (atof(gnu_get_libc_version()) > 2.405)
+		skip("this glibc does not mark where a thread may be cancelled");
+	check_eq(pipe(fd), 0);
+	stream = fdopen(fd[0], "r");
+	check(stream != NULL);
+	c = begin(NULL, read_wide, stream);
+	wait_until(somebody_reads(fd[0]));
+	check_eq(cogo_cancel(c, 1), 0);
+	check_eq(cogo_join(c), COGO_RETURNED);
 }
 
 /* ---- disabled ---- */

@@ -72,7 +72,7 @@ static inline long arch_restart_of(const ucontext_t *uc)
 	return *pc == 0xd4000001 ? (long)uc->uc_mcontext.regs[8] : -1;
 }
 
-static inline void arch_fail_restart(ucontext_t *uc)
+static inline void arch_fail_restart(ucontext_t *uc, int error)
 {
 	long nr = arch_restart_of(uc);
 
@@ -80,7 +80,7 @@ static inline void arch_fail_restart(ucontext_t *uc)
 	    arch_always_restarts(nr, uc->uc_mcontext.regs[1]))
 		return;
 	uc->uc_mcontext.pc += 4;
-	uc->uc_mcontext.regs[0] = (uint64_t)-EINTR;
+	uc->uc_mcontext.regs[0] = (uint64_t)-error;
 }
 
 extern const char arch_unless_begin[], arch_unless_call[], arch_unless_fail[];

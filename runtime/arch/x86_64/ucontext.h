@@ -53,7 +53,7 @@ static inline long arch_restart_of(const ucontext_t *uc)
 	return (long)g[REG_RAX];
 }
 
-static inline void arch_fail_restart(ucontext_t *uc)
+static inline void arch_fail_restart(ucontext_t *uc, int error)
 {
 	greg_t *g = uc->uc_mcontext.gregs;
 
@@ -62,7 +62,7 @@ static inline void arch_fail_restart(ucontext_t *uc)
 	if (nr < 0 || arch_always_restarts(nr, (unsigned long)g[REG_RSI]))
 		return;
 	g[REG_RIP] += 2;
-	g[REG_RAX] = -EINTR;
+	g[REG_RAX] = -error;
 }
 
 extern const char arch_unless_begin[], arch_unless_call[], arch_unless_fail[];
