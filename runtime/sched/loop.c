@@ -45,6 +45,12 @@
 /* How long a watcher sleeps at a time, first, and when all goes on by itself. */
 #define NAP_FIRST	(20 * COGO_US)
 #define NAP_MOST	(200 * COGO_US)
+/* Who is told of an event is back so soon, and the next comes so soon … */
+#define BRIEF		(20 * COGO_US)
+/* … this often, and more often at most; one case against it counts as some for it. */
+#define BRIEFLY_SURE	8
+#define BRIEFLY_MOST	16
+#define BRIEFLY_NOT	4
 
 /* c, which is off its stack, behind the rest. Whoever runs now may compute for long,
  * and who has looked at all queues by now may be about to sleep. */
@@ -421,12 +427,20 @@ void loop_look_at_descriptors(cogo_time now, struct coro_list *due)
 		poller_interrupt();
 }
 
+static inline bool nobody_waits(void)
+{
+	return !atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
+	       poller_started();
+}
+
 /* Whether anybody is to look at descriptors now: nobody waits for them. While there
  * is enough to do in any case, not more often than it pays. */
 static bool descriptors_due(const struct worker *w, cogo_time *ret_now)
 {
-	if (atomic_load_explicit(&sched.poller, memory_order_relaxed) ||
-	    !poller_started())
+	if (!nobody_waits())
+		return false;
+	/* It has just been told of some. */
+	if (!loop_look_due(w) && runq_length(&w->runq))
 		return false;
 	*ret_now = sys_now();
 	return !loop_look_due(w) ||
@@ -434,20 +448,70 @@ static bool descriptors_due(const struct worker *w, cogo_time *ret_now)
 					       memory_order_relaxed) >= LOOKS_APART;
 }
 
+/* ---- what is brief ----
+ *
+ * Who has waited for events, and got one, leaves the place. Somebody else should wait
+ * there, in case that one takes long; but to wake him costs more than a short answer
+ * does, and then he finds nothing, and is there when the first comes back. So while
+ * each has been back soon, and the next event came soon, none is woken as long as
+ * there is a watcher (see below): who takes the place after a nap if the other is
+ * still at it. Where all of that takes longer a wake costs little beside it. */
+
+static inline bool all_is_brief(void)
+{
+	return atomic_load_explicit(&sched.briefly, memory_order_relaxed) >=
+	       BRIEFLY_SURE;
+}
+
+/* One more case, or one against it. A guess: workers may overwrite one another's. */
+static void note_briefly(bool so)
+{
+	uint32_t n = atomic_load_explicit(&sched.briefly, memory_order_relaxed);
+
+	if (so && n < BRIEFLY_MOST)
+		write_once(sched.briefly, n + 1);
+	else if (!so && n)
+		write_once(sched.briefly, n > BRIEFLY_NOT ? n - BRIEFLY_NOT : 0);
+}
+
+/* What it was last told of is done. */
+static void note_done(struct worker *w, cogo_time now)
+{
+	if (!w->told)
+		return;
+	note_briefly(now - w->told <= BRIEF);
+	w->told = 0;
+}
+
+/* Who has nothing else to do has got these events. */
+static void ready_told(struct worker *w, struct coro_list *due, cogo_time now)
+{
+	if (due->n == 1 && sched.target > 1 && !runq_length(&w->runq)) {
+		w->told = now;
+		if (all_is_brief()) {
+			ready(coro_list_pop(due));
+			return;
+		}
+	}
+	if (due->n)
+		ready_all(due);
+}
+
 /* Timers that are due, and descriptors. */
-static void look_around(const struct worker *w)
+static void look_around(struct worker *w)
 {
 	struct coro_list due = { 0 };
-	cogo_time now;
+	cogo_time now = 0;
 
 	if (timer_first() != COGO_FOREVER)
 		timer_run(sys_now(), &due);
-	if (descriptors_due(w, &now))
+	if (descriptors_due(w, &now)) {
+		note_done(w, now);
 		loop_look_at_descriptors(now, &due);
-	else
+	} else {
 		poller_submit();
-	if (due.n)
-		ready_all(&due);
+	}
+	ready_told(w, &due, now);
 }
 
 static void stop_spinning(struct worker *w)
@@ -571,7 +635,16 @@ static void leave_idle(struct worker *w)
  *
  * Whichever fence comes second sees the other's write, as in ready.c. A watcher
  * that has found work gives up too, and then sees to what is left as one does who
- * has searched. */
+ * has searched.
+ *
+ * In the same way it stands by for the one who waits for events, where all is brief:
+ *
+ *	poller: leave the place; fill the next slot; fence; read watcher
+ *	watcher: give up watching; fence; take the place, if it is free
+ *
+ * It goes on as long as somebody has picked somebody between two looks, since whoever
+ * finds nothing more to pick takes the place; and after each nap it asks for events
+ * itself. */
 
 /* Whether any other has picked somebody since the last look; and this is a look. */
 static bool others_pick(struct worker *me)
@@ -593,29 +666,49 @@ static bool others_pick(struct worker *me)
 	return any;
 }
 
-/* Listed as idle, with no work on any queue; slot: but in a next slot. Until when it
- * may sleep. */
-static cogo_time watch(struct worker *w, bool slot)
+static bool begin_to_watch(struct worker *w)
 {
 	struct worker *nobody = NULL;
 
-	if (w->nap && !others_pick(w) && !slot) {
+	if (!atomic_compare_exchange_strong_explicit(&sched.watcher, &nobody, w,
+						     memory_order_relaxed,
+						     memory_order_relaxed))
+		return false;
+	others_pick(w);
+	w->nap = NAP_FIRST;
+	return true;
+}
+
+/* Listed as idle, with no work on any queue; slot: but in a next slot; woken: to
+ * search. Until when it may sleep, and whether it shall wait for events if nobody
+ * does. */
+static cogo_time watch(struct worker *w, bool slot, bool woken, bool *ret_polls)
+{
+	bool go_on = w->nap && others_pick(w);
+
+	*ret_polls = !go_on;
+	if (w->nap && !go_on && !slot) {
 		stop_watching(w);
 		/* seq_cst: pairs with the exchange in ready.c's ready. What is on
-		 * a queue by now somebody wakes us for. */
+		 * a queue by now somebody wakes us for; and either who has left
+		 * the poller's place sees that nobody watches, or we that it is
+		 * free. */
 		atomic_thread_fence(memory_order_seq_cst);
 		work_waits(&slot);
+		woken = false;
 	}
 	if (w->nap) {
 		if (w->nap < NAP_MOST)
 			w->nap *= 2;
-	} else {
-		if (!slot || !atomic_compare_exchange_strong_explicit(
-				     &sched.watcher, &nobody, w,
-				     memory_order_relaxed, memory_order_relaxed))
+	} else if (slot) {
+		if (!begin_to_watch(w))
 			return COGO_FOREVER;
-		others_pick(w);
-		w->nap = NAP_FIRST;
+	} else {
+		if (!woken || !all_is_brief() ||
+		    atomic_load_explicit(&sched.poller, memory_order_relaxed) ||
+		    !begin_to_watch(w))
+			return COGO_FOREVER;
+		*ret_polls = false;
 	}
 	return sys_now() + w->nap;
 }
@@ -628,10 +721,10 @@ static cogo_time first_or(cogo_time at_latest)
 }
 
 /* Waits for events as the one who does. */
-static void be_poller(struct worker *w, cogo_time nap_ends)
+static void be_poller(struct worker *w, cogo_time began, cogo_time nap_ends)
 {
 	struct coro_list due = { 0 };
-	cogo_time until = first_or(nap_ends);
+	cogo_time until = first_or(nap_ends), now;
 
 	atomic_store_explicit(&sched.poller_deadline, until, memory_order_relaxed);
 	/* seq_cst: pairs with the fence in park.c. Either the one who arms a
@@ -642,18 +735,22 @@ static void be_poller(struct worker *w, cogo_time nap_ends)
 		poller_poll(until, NULL, &due);
 	atomic_store_explicit(&sched.poller, NULL, memory_order_release);
 	leave_idle(w);
+	now = began || until != COGO_FOREVER ? sys_now() : 0;
 	if (until != COGO_FOREVER)
-		timer_run(sys_now(), &due);
-	if (due.n)
-		ready_all(&due);
+		timer_run(now, &due);
+	if (now - began > BRIEF)
+		note_briefly(false);
+	ready_told(w, &due, now);
 }
 
 static void go_idle(struct worker *w)
 {
+	bool slot, polls, woken = w->spinning;
 	struct worker *nobody = NULL;
-	cogo_time until;
-	bool slot;
+	cogo_time until, now = 0;
 
+	if (sched.target > 1)
+		note_done(w, now = sys_now());
 	stop_spinning(w);
 	atomic_store_explicit(&w->away, true, memory_order_relaxed);
 	atomic_store_explicit(&w->doze, 1, memory_order_relaxed);
@@ -669,12 +766,12 @@ static void go_idle(struct worker *w)
 		leave_idle(w);
 		return;
 	}
-	until = watch(w, slot);
-	if (poller_started() &&
+	until = watch(w, slot, woken, &polls);
+	if (polls && poller_started() &&
 	    atomic_compare_exchange_strong_explicit(&sched.poller, &nobody, w,
 						    memory_order_acq_rel,
 						    memory_order_relaxed)) {
-		be_poller(w, until);
+		be_poller(w, now, until);
 		return;
 	}
 	worker_doze(w, until);
@@ -740,7 +837,7 @@ static struct coro *find_work(struct worker *w)
 		stop_watching(w);
 		/* seq_cst: as in loop_give_slot, of who seems to search. */
 		atomic_thread_fence(memory_order_seq_cst);
-		if (loop_work_waits())
+		if (loop_work_waits() || nobody_waits())
 			wake_worker();
 	}
 	return c;

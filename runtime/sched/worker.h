@@ -70,6 +70,8 @@ struct worker {
 	struct worker *next;	/* idle or spare list; under sched.lock */
 	bool spinning;		/* owner; set by a waker before it wakes us */
 	cogo_time nap;		/* owner: as the watcher, how long it sleeps */
+	cogo_time told;		/* owner: when it was last told of an event, of one
+				 * alone; 0: not since it has noted so */
 	struct crowd crowd;	/* owner */
 	uint32_t watched;	/* picks, as the watcher last saw them */
 	int tid;
@@ -96,6 +98,8 @@ struct sched {
 	_Atomic cogo_time poller_deadline;
 	_Atomic cogo_time last_poll;
 	_Atomic(struct worker *) watcher;	/* looks at others' next slots */
+	_Atomic uint32_t briefly;	/* how sure it is that who is told of an event
+					 * is back soon: see loop.c */
 
 	/* For fault/signal.c: what main blocks; what a coroutine may have left
 	 * open that main blocks; and where to say so, a futex. */

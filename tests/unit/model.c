@@ -222,14 +222,20 @@ static void contexts(void (*it)(void *sp))
 		it(model.root[i].sp);
 }
 
-/* What is only counted for whoever looks in. */
+/* What is only counted for whoever looks in; and how events have been, unless that is
+ * to count. */
 static void blank(void)
 {
+	if (!model.brief)
+		sched.briefly = 0;
 	for (uint32_t i = 0; i < sched.nworkers; i++) {
 		struct worker *w = sched.workers[i];
 
-		if (w)
-			w->switches = w->steals = w->moves = w->naps = w->cedes = 0;
+		if (!w)
+			continue;
+		w->switches = w->steals = w->moves = w->naps = w->cedes = 0;
+		if (!model.brief)
+			w->told = 0;
 	}
 	if (model_always)
 		model_always();
@@ -269,12 +275,13 @@ void model_event(void)
 
 static int harvest(struct coro_list *ready)
 {
-	struct coro *c = model.waits_for_event;
+	struct coro *c;
 	int n = (int)atomic_exchange_explicit(&model.interrupted, 0,
 					      memory_order_seq_cst);
 
 	if (!atomic_exchange_explicit(&model.event, 0, memory_order_seq_cst))
 		return n;
+	c = model.waits_for_event;
 	if (c && wait_claim(c, model.event_ticket, WAIT_WOKEN))
 		coro_list_push(ready, c);
 	return n + 1;

@@ -35,6 +35,7 @@ extern struct model {
 	struct coro root[MODEL_COROS];
 	int ncoros, nroots, nthreads;
 	int done;			/* coroutines that came to their end */
+	bool brief;			/* they learn how it is with events */
 	bool full;			/* no more kernel threads */
 	bool stat_sleeps;		/* what /proc says of every worker */
 } model;

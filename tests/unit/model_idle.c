@@ -11,8 +11,12 @@
  * it wakes a parked one in place of that, which is then in its next slot; with
  * "pair" both come at once. With "first", "yield" and "early" it is the one who is
  * made, and runs, that waits so: for its maker, which has stepped aside for it,
- * yielded, or parked and been woken before it was off its stack. "look" is the
- * monitor, which looks at timers and descriptors once. Whatever meets whatever:
+ * yielded, or parked and been woken before it was off its stack. "busy" is a
+ * descriptor that a coroutine waits for which then does not give its worker away
+ * until one has been woken that waits for another, of which the event comes after.
+ * With "brief" they learn how long events take and how soon the next one comes; so
+ * far all was brief. "look" is the monitor, which looks at timers and descriptors
+ * once. Whatever meets whatever:
  *
  * - every coroutine comes to its end, though nobody looks every 10 ms: none is
  *   left on a queue beside workers that sleep, no timer is slept past, and no
@@ -117,6 +121,18 @@ static void look(void *arg)
 	model_serve();
 }
 
+static struct coro *second;
+static uint64_t second_ticket;
+
+static void busy(struct coro *me)
+{
+	(void)me;
+	model.waits_for_event = second;
+	model.event_ticket = second_ticket;
+	model_event();
+	explore_until(&go_on, 1);
+}
+
 static void push(struct coro *me)
 {
 	(void)me;
@@ -193,6 +209,16 @@ int main(int argc, char **argv)
 			model.waits_for_event = c;
 			model.event_ticket = c->wait;
 			explore_actor("event", event, NULL);
+		} else if (strcmp(argv[i], "busy") == 0) {
+			c = parked(busy);
+			model.waits_for_event = c;
+			model.event_ticket = c->wait;
+			second = parked(let_go);
+			second_ticket = second->wait;
+			explore_actor("event", event, NULL);
+		} else if (strcmp(argv[i], "brief") == 0) {
+			sched.briefly = 16;
+			model.brief = true;
 		} else if (strcmp(argv[i], "sleep") == 0) {
 			coros++;
 			ready_new(model_coro(sleep_long));
