@@ -4,8 +4,16 @@
  * A private futex is a word and a queue in this process: the lot. But not all of
  * its waiters need be there. Who sleeps by an inline instruction of its own, or
  * inside libc, sleeps in the kernel; so a wake that finds fewer in the lot than
- * it may wake gives the kernel the rest to do. All else (shared between
- * processes, or with priorities) is the kernel's, and the caller bound for it.
+ * it may wake gives the kernel the rest to do.
+ *
+ * One is private that says so; and one that does not say so (libstdc++'s futures,
+ * barriers and semaphores do not) but lies in memory that no other process has. That
+ * is asked of the kernel, page by page, whenever somebody is to wait: the page may be
+ * another's by the next time. Where the answer is no, or none can be had, he waits in
+ * the kernel; so who wakes looks in both places, and need not ask.
+ *
+ * All else (shared between processes, or with priorities) is the kernel's, and who
+ * may wait there is bound for it.
  *
  * Where the kernel would find a bad address and say EFAULT, we fault. */
 #include "hook/futex.h"
@@ -14,6 +22,7 @@
 #include "hook/thread/locks.h"
 #include "sched/ready.h"
 #include "wait/lot.h"
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 
@@ -36,6 +45,11 @@ static long kernel_does(const struct call *c)
 			c->val3);
 }
 
+static int is_private(const struct call *c)
+{
+	return c->op & FUTEX_PRIVATE_FLAG;
+}
+
 static uint32_t look(uint32_t *addr)
 {
 	return atomic_load_explicit((_Atomic uint32_t *)addr,
@@ -51,6 +65,31 @@ static int number_in(const struct timespec *t)
 static int at_least_none(int n)
 {
 	return n < 0 ? 0 : n;
+}
+
+/* ---- whose memory ---- */
+
+/* /proc/self/pagemap: one word for each page. */
+#define PAGEMAP_PRESENT	((uint64_t)1 << 63)
+#define PAGEMAP_OTHERS	((uint64_t)1 << 61)	/* a file's, or shared */
+
+/* Whether no other process has it. False where nobody knows. */
+static bool is_ours_alone(uint32_t *addr)
+{
+	uintptr_t page = (uintptr_t)addr / PAGE_SIZE;
+	uint64_t entry = 0;
+	int fd;
+
+	look(addr);	/* it is present, then */
+	fd = (int)sys_call(SYS_openat, AT_FDCWD, "/proc/self/pagemap",
+			   O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (sys_call(SYS_pread64, fd, &entry, sizeof(entry), page * sizeof(entry)) !=
+	    (long)sizeof(entry))
+		entry = 0;
+	sys_call(SYS_close, fd);
+	return (entry & (PAGEMAP_PRESENT | PAGEMAP_OTHERS)) == PAGEMAP_PRESENT;
 }
 
 /* ---- waiting ---- */
@@ -126,13 +165,14 @@ static int claim(uint32_t *addr, uint32_t bits, int n)
 }
 
 /* Those in the kernel, after `got` in the lot: the sum of both. */
-static long wake_rest(uint32_t *addr, uint32_t bits, int n, int got)
+static long wake_rest(const struct call *c, uint32_t *addr, uint32_t bits, int n,
+		      int got)
 {
 	long r;
 
 	if (got >= n)
 		return got;
-	r = sys_call(SYS_futex, addr, FUTEX_WAKE_BITSET_PRIVATE, n - got, NULL,
+	r = sys_call(SYS_futex, addr, FUTEX_WAKE_BITSET | is_private(c), n - got, NULL,
 		     NULL, bits);
 	return r > 0 ? got + r : got ? got : r;
 }
@@ -147,7 +187,7 @@ static long wake(struct coro *me, const struct call *c, uint32_t bits)
 	door_enter(me);
 	got = claim(c->addr, bits, n);
 	door_leave(me);
-	return wake_rest(c->addr, bits, n, got);
+	return wake_rest(c, c->addr, bits, n, got);
 }
 
 /* ---- moving ---- */
@@ -176,7 +216,7 @@ static long requeue(struct coro *me, const struct call *c, bool cmp)
 	door_leave(me);
 	if (r < 0)
 		return r;
-	k = sys_call(SYS_futex, c->addr, FUTEX_REQUEUE_PRIVATE, nwake - woken,
+	k = sys_call(SYS_futex, c->addr, FUTEX_REQUEUE | is_private(c), nwake - woken,
 		     at_least_none(nmove - (r - woken)), c->addr2);
 	return k > 0 ? r + k : r ? r : k;
 }
@@ -265,9 +305,9 @@ static long wake_op(struct coro *me, const struct call *c)
 	door_leave(me);
 	if (got < 0)
 		return got;
-	r = wake_rest(c->addr, ANY, n, got);
+	r = wake_rest(c, c->addr, ANY, n, got);
 	if (o.holds)
-		r2 = wake_rest(c->addr2, ANY, n2, got2);
+		r2 = wake_rest(c, c->addr2, ANY, n2, got2);
 	return r < 0 ? r : r2 < 0 ? r2 : r + r2;
 }
 
@@ -298,25 +338,38 @@ long futex_call(struct coro *me, uint32_t *addr, int op, uint32_t val,
 {
 	struct call c = { addr, addr2, op, val, val3, t };
 
-	if (!(op & FUTEX_PRIVATE_FLAG) || !addr || (uintptr_t)addr % sizeof(*addr))
+	if (!addr || (uintptr_t)addr % sizeof(*addr))
 		return in_kernel(me, &c);
 	switch (op & ~FUTEX_PRIVATE_FLAG) {
 	case FUTEX_WAIT:
+		if (!is_private(&c) && !is_ours_alone(addr))
+			return in_kernel(me, &c);
 		return wait(me, &c, ANY, true);
 	case FUTEX_WAIT_BITSET:
 	case FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME:
+		if (!is_private(&c) && !is_ours_alone(addr))
+			return in_kernel(me, &c);
 		return wait(me, &c, val3, false);
 	case FUTEX_WAKE:
 		return wake(me, &c, ANY);
 	case FUTEX_WAKE_BITSET:
 		return wake(me, &c, val3);
 	case FUTEX_REQUEUE:
+	case FUTEX_CMP_REQUEUE:
+	case FUTEX_WAKE_OP:
+		break;
+	default:
+		return in_kernel(me, &c);
+	}
+	/* These look at two words, in one step. */
+	if (!is_private(&c) && !(is_ours_alone(addr) && is_ours_alone(addr2)))
+		return kernel_does(&c);
+	switch (op & ~FUTEX_PRIVATE_FLAG) {
+	case FUTEX_REQUEUE:
 		return requeue(me, &c, false);
 	case FUTEX_CMP_REQUEUE:
 		return requeue(me, &c, true);
-	case FUTEX_WAKE_OP:
-		return wake_op(me, &c);
 	default:
-		return in_kernel(me, &c);
+		return wake_op(me, &c);
 	}
 }

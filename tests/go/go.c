@@ -3,8 +3,12 @@
 #include "native.h"
 #include <unistd.h>
 #include <ctype.h>
+#include <dirent.h>
 #include <fenv.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* ---- making ---- */
 
@@ -1117,6 +1121,83 @@ Test(go, rounding_is_the_makers)
 {
 	each_rounds_as_its_maker_did();
 	on_coroutine(each_rounds_as_its_maker_did);
+}
+
+/* ---- futexes that do not say that they are private ---- */
+
+static int kernel_threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	int n = 0;
+
+	check(d != NULL);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n - 2;
+}
+
+static void futex_wait(void *word)
+{
+	while (*(atomic_int *)word == 0) {
+		long r = syscall(SYS_futex, word, FUTEX_WAIT, 0, NULL, NULL, 0);
+
+		check(r == 0 || errno == EAGAIN || errno == EINTR);
+	}
+}
+
+static void until_they_wait_for(struct cogo_coro **c, int n)
+{
+	for (int i = 0; i < n; i++)
+		wait_until(cogo_state(c[i]) != COGO_READY);
+	settle();
+}
+
+Test(go, who_waits_for_a_word_that_is_ours_alone_costs_no_kernel_thread)
+{
+	enum { N = 100 };
+	atomic_int *word = malloc(sizeof(*word));
+	struct cogo_coro *c[N];
+
+	atomic_init(word, 0);
+	for (int i = 0; i < N; i++)
+		c[i] = begin(NULL, futex_wait, word);
+	until_they_wait_for(c, N);
+	check(kernel_threads() < N / 2);
+	*word = 1;
+	check_eq(syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0), 1);
+	check_eq(syscall(SYS_futex, word, FUTEX_WAKE, N, NULL, NULL, 0), N - 1);
+	for (int i = 0; i < N; i++)
+		check_eq(cogo_join(c[i]), COGO_RETURNED);
+	free(word);
+}
+
+Test(go, who_waits_for_a_word_that_others_have_is_woken_by_them)
+{
+	enum { N = 3 };
+	atomic_int *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct cogo_coro *c[N];
+	int status;
+	pid_t pid;
+
+	check(word != MAP_FAILED);
+	for (int i = 0; i < N; i++)
+		c[i] = begin(NULL, futex_wait, word);
+	until_they_wait_for(c, N);
+	pid = fork();
+	if (pid == 0) {
+		*word = 1;
+		for (int woken = 0; woken < N;)
+			woken += (int)syscall(SYS_futex, word, FUTEX_WAKE, N, NULL,
+					      NULL, 0);
+		_exit(0);
+	}
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_eq(status, 0);
+	for (int i = 0; i < N; i++)
+		check_eq(cogo_join(c[i]), COGO_RETURNED);
+	munmap(word, 4096);
 }
 
 Test(go, a_hundred_thousand_are_alive_at_once, .timeout = 300)
