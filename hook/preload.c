@@ -10,6 +10,7 @@
 #include "hook/thread/locks.h"
 #include "hook/thread/thread.h"
 #include "mem/slab.h"
+#include "mem/tls.h"
 #include "runtime/call.h"	/* hook/ has one of that name */
 #include <assert.h>
 #include <dlfcn.h>
@@ -20,7 +21,8 @@
 
 /* Kernel threads of the runtime's: every signal blocked, since what arrives is
  * meant for the program's threads, and a stack that is small, since all they
- * run is the loop, and what is called on it for libc's sake (on_worker). */
+ * run is the loop, and what is called on it for libc's sake (on_worker). libc takes
+ * their thread-local storage out of it. */
 #define WORKER_STACK (256 << 10)
 
 /* Those that somebody may have to wait for. */
@@ -55,7 +57,7 @@ static int start_thread(void *(*entry)(void *), void *arg)
 	int r;
 
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, WORKER_STACK);
+	pthread_attr_setstacksize(&attr, WORKER_STACK + tls_copy_size());
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
 	r = REAL(pthread_create)(&t, &attr, entry, arg);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
