@@ -869,10 +869,10 @@ HOOKED ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
 	/* A blocking sendfile goes on until it has sent all or meets the end:
 	 * a piece at a time, so that a slow receiver is waited for here. */
 	do {
-		size_t piece = n - done < 1 << 16 ? n - done : 1 << 16;
+		bool waits = !fdtab_nonblocking(out);
+		size_t piece = waits && n - done > 1 << 16 ? 1 << 16 : n - done;
 		struct move m = { in, out, SYS_sendfile,
-				  { out, in, (long)offset, (long)piece },
-				  fdtab_nonblocking(out) };
+				  { out, in, (long)offset, (long)piece }, !waits };
 
 		r = do_move(me, &m);
 		if (r > 0)

@@ -704,6 +704,31 @@ static void sendfile_brings_a_file_through_a_socket_and_a_pipe(void)
 	free(seen);
 }
 
+/* Who takes fewer for a sign that it is full waits for room. */
+static void sendfile_without_waiting_sends_all_that_there_is_room_for(void)
+{
+	unsigned char *bytes = pattern(), *seen = malloc(BIG);
+	int file = file_with(bytes), fd[2], room = 4 * BIG;
+	off_t at = 0;
+
+	if (!stream_pair(fd))
+		return;
+	EXPECT_OK(setsockopt(fd[1], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) ?
+		  setsockopt(fd[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) : 0);
+	EXPECT_OK(fcntl(fd[1], F_SETFL, O_NONBLOCK));
+	/* However much that is, it is full then. */
+	while (sendfile(fd[1], file, &at, (size_t)(BIG - at)) > 0)
+		if (at < BIG && !EXPECT(send(fd[1], "", 1, 0) < 0))
+			break;
+	EXPECT(read_all(fd[0], seen, (size_t)at));
+	EXPECT(memcmp(seen, bytes, (size_t)at) == 0);
+	close(fd[0]);
+	close(fd[1]);
+	close(file);
+	free(bytes);
+	free(seen);
+}
+
 static void *copy_by_splice(void *arg)
 {
 	struct copy *c = arg;
@@ -1084,6 +1109,7 @@ static const struct expect_case cases[] = {
 	CASE(a_listener_with_a_timeout_accepts_or_gives_up),
 	CASE(a_timeout_set_while_a_thread_waits_is_for_the_next_wait),
 	CASE(sendfile_brings_a_file_through_a_socket_and_a_pipe),
+	CASE(sendfile_without_waiting_sends_all_that_there_is_room_for),
 	CASE(splice_moves_what_comes_and_ends_when_it_ends),
 	CASE(copy_file_range_and_tee_do_as_they_say),
 	CASE(a_big_write_goes_through_the_smallest_pipe_in_one_call),
