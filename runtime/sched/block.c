@@ -5,7 +5,12 @@
  * when it declares that it blocks, the monitor when it sees that it is stuck.
  * Coming back takes a free slot if there is one; if not, the coroutine runs on
  * without, for one turn more than there should be runners, and its worker
- * becomes a spare at the next scheduling point. */
+ * becomes a spare at the next scheduling point.
+ *
+ * Whoever runs looks at descriptors and timers, but not while he computes. So who
+ * leaves for long has somebody wait for those in his stead, though nothing is ready
+ * yet. For a file that is in memory that would cost more than the reading; how long
+ * it will take, the last ones of its kind say. */
 #include "sched/block.h"
 #include "arch/tp.h"
 #include "base/errno.h"
@@ -32,11 +37,29 @@ static struct lock stats_lock;
 static _Atomic uint64_t declared[WHY_COUNT], noticed, bound, kept;
 static bool watched;
 
-static void leave_slot(struct worker *w)
+/* Of each kind, so many more are taken to last. Guesses: written by all. */
+#define LAST_TOO	4
+static _Atomic uint32_t lasts[WHY_COUNT];
+
+static void note_lasted(enum why why, uint64_t cycles)
+{
+	uint64_t most = atomic_load_explicit(&sched.brief_cycles,
+					     memory_order_relaxed);
+	uint32_t n = atomic_load_explicit(&lasts[why], memory_order_relaxed);
+
+	if (unlikely(most && cycles > most)) {
+		if (n < LAST_TOO)
+			write_once(lasts[why], LAST_TOO);
+	} else if (n) {
+		write_once(lasts[why], n - 1);
+	}
+}
+
+static void leave_slot(struct worker *w, bool for_long)
 {
 	poller_submit();
 	if (atomic_exchange_explicit(&w->slot, false, memory_order_acq_rel))
-		loop_give_slot();
+		loop_give_slot(for_long);
 }
 
 static void want_slot(struct worker *w)
@@ -56,7 +79,8 @@ void block_enter(struct coro *me, enum why why)
 	me->why = why;
 	write_once(me->since, (cogo_time)arch_cycles());
 	atomic_fetch_add_explicit(&declared[why], 1, memory_order_relaxed);
-	leave_slot(me->worker);
+	leave_slot(me->worker,
+		   atomic_load_explicit(&lasts[why], memory_order_relaxed));
 	/* From here on handlers may run, whatever doors are closed: the runtime
 	 * is not in use (fault/signal.c). */
 	atomic_signal_fence(memory_order_seq_cst);
@@ -109,6 +133,7 @@ void block_exit(struct coro *me)
 	atomic_signal_fence(memory_order_seq_cst);
 	if (unlikely(watched))
 		compare(me, &from);
+	note_lasted(me->why, arch_cycles() - (uint64_t)me->since);
 	me->why = WHY_NOTHING;
 	me->fd = -1;
 	want_slot(me->worker);
@@ -120,7 +145,7 @@ void block_bind(struct coro *me)
 		me->tid = me->worker->tid;
 		atomic_fetch_add_explicit(&bound, 1, memory_order_relaxed);
 		coro_stock_empty(&me->worker->stock);
-		leave_slot(me->worker);
+		leave_slot(me->worker, false);
 	}
 }
 

@@ -296,7 +296,13 @@ bool loop_work_waits(void)
 	return work_waits(&slot) || slot;
 }
 
-void loop_give_slot(void)
+static inline bool nobody_waits(void)
+{
+	return !atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
+	       poller_started();
+}
+
+void loop_give_slot(bool for_long)
 {
 	int32_t free = 1 + atomic_fetch_add_explicit(&sched.slots, 1,
 						     memory_order_acq_rel);
@@ -310,7 +316,9 @@ void loop_give_slot(void)
 	 * or readiness would go unnoticed until the monitor's next look. */
 	if (loop_work_waits() ||
 	    ((uint32_t)free + idle >= sched.target &&
-	     !atomic_load_explicit(&sched.poller, memory_order_acquire)))
+	     !atomic_load_explicit(&sched.poller, memory_order_acquire)) ||
+	    (for_long && nobody_waits() &&
+	     !atomic_load_explicit(&sched.watcher, memory_order_relaxed)))
 		wake_worker();
 }
 
@@ -425,12 +433,6 @@ void loop_look_at_descriptors(cogo_time now, struct coro_list *due)
 	/* acquire: as whoever interrupted read it. */
 	if (atomic_load_explicit(&sched.poller, memory_order_acquire))
 		poller_interrupt();
-}
-
-static inline bool nobody_waits(void)
-{
-	return !atomic_load_explicit(&sched.poller, memory_order_relaxed) &&
-	       poller_started();
 }
 
 /* Whether anybody is to look at descriptors now: nobody waits for them. While there

@@ -34,8 +34,9 @@ void loop_switch(struct worker *w, struct coro *from, struct coro *to,
 void loop_arrive(struct coro *me);
 
 /* A slot came free because its worker blocks: somebody else shall have it if
- * there is work, or nobody left who would poll. */
-void loop_give_slot(void);
+ * there is work, or nobody left who would poll; for_long: or nobody who does, just
+ * now. */
+void loop_give_slot(bool for_long);
 bool loop_take_slot(void);
 
 /* For one who does not wait for them, when nobody does. An interruption comes

@@ -25,12 +25,16 @@
 #define QUIET_TICKS	10	/* without a worker that runs: it sleeps */
 #define WALK_EVERY	1000000000	/* ns: over the parked */
 #define WALKS_AFTER	2	/* once nothing runs: the last trims the last */
+#define BRIEF_HANDOFF	(100 * COGO_US)
+#define MEASURED_WITHIN	(100 * MONITOR_TICK)
 #define STILL_TICKS	5	/* without running at all: asleep */
 
 static struct {
 	_Atomic uint32_t word;		/* futex: bumped by whoever wants us */
 	_Atomic uint32_t asleep;	/* until activity */
 	_Atomic uint32_t wanted;	/* workers */
+	_Atomic bool refused;		/* none could be had: we try at each tick, and
+					 * need not be told */
 	bool limit_said;
 	_Atomic uint32_t tid;		/* or BEGINNING, a futex then; 0: none */
 } monitor;
@@ -48,7 +52,8 @@ static void poke(void)
 void monitor_want_worker(void)
 {
 	if (atomic_exchange_explicit(&monitor.wanted, 1,
-				     memory_order_acq_rel) == 0)
+				     memory_order_acq_rel) == 0 &&
+	    !atomic_load_explicit(&monitor.refused, memory_order_relaxed))
 		poke();
 }
 
@@ -84,10 +89,9 @@ static void begun_as(uint32_t tid)
 	sys_futex_wake(&monitor.tid, INT_MAX);
 }
 
-static void make_wanted(void)
+/* False: there can be none now. */
+static bool make_one(void)
 {
-	if (!atomic_exchange_explicit(&monitor.wanted, 0, memory_order_acq_rel))
-		return;
 	if (atomic_load_explicit(&sched.nworkers, memory_order_relaxed) -
 		    atomic_load_explicit(&sched.gone, memory_order_relaxed) >=
 	    MONITOR_MOST_WORKERS) {
@@ -96,17 +100,27 @@ static void make_wanted(void)
 				  "that is the limit: the rest waits",
 				  MONITOR_MOST_WORKERS);
 		monitor.limit_said = true;
-		return;
+		return false;
 	}
 	if (!loop_take_slot())
-		return;
+		return true;
 	if (worker_add(true, true)) {
 		atomic_fetch_add_explicit(&sched.slots, 1, memory_order_acq_rel);
-		return;
+		return false;
 	}
 	/* One spare ahead: the next hand-off then needs only a wake. */
 	if (atomic_load_explicit(&sched.nspare, memory_order_relaxed) == 0)
 		worker_add(false, true);
+	return true;
+}
+
+static void make_wanted(void)
+{
+	bool refused = atomic_exchange_explicit(&monitor.wanted, 0,
+						memory_order_acq_rel) &&
+		       !make_one();
+
+	atomic_store_explicit(&monitor.refused, refused, memory_order_relaxed);
 }
 
 /* Whether it sleeps in the kernel (S or D), by its own word; or, where there is
@@ -179,7 +193,7 @@ static bool look_at(struct worker *w)
 	block_noticed(w);
 	if (unseen && c && slept)
 		slept(c);
-	loop_give_slot();
+	loop_give_slot(true);
 	return true;
 }
 
@@ -251,6 +265,22 @@ static long trim(struct coro *c, void *arg)
 	return 0;
 }
 
+/* How many cycles are brief: since the last time, unless that was long ago. */
+static void measure_cycles(cogo_time now)
+{
+	static cogo_time then;
+	static uint64_t cycles_then;
+	uint64_t cycles = arch_cycles();
+
+	if (now > then && now - then < MEASURED_WITHIN)
+		atomic_store_explicit(&sched.brief_cycles,
+				      (cycles - cycles_then) * BRIEF_HANDOFF /
+					      (uint64_t)(now - then),
+				      memory_order_relaxed);
+	then = now;
+	cycles_then = cycles;
+}
+
 static void sleep_until(cogo_time until, uint32_t seen)
 {
 	if (until == COGO_FOREVER) {
@@ -270,6 +300,7 @@ static void *monitor_main(void *arg UNUSED)
 	while (!sched_stopping()) {
 		seen = atomic_load_explicit(&monitor.word, memory_order_acquire);
 		now = sys_now();
+		measure_cycles(now);
 		make_wanted();
 		serve(now);
 		quiet++;
@@ -287,7 +318,8 @@ static void *monitor_main(void *arg UNUSED)
 			walk_at = now + WALK_EVERY;
 			walks++;
 		}
-		if (quiet > QUIET_TICKS) {
+		if (quiet > QUIET_TICKS &&
+		    !atomic_load_explicit(&monitor.refused, memory_order_relaxed)) {
 			/* Set first, looked at once more after: whoever runs
 			 * between finds it set, and pokes. */
 			atomic_store_explicit(&monitor.asleep, 1,
@@ -332,6 +364,7 @@ int monitor_start(void)
 void monitor_fork_child(void)
 {
 	atomic_store_explicit(&monitor.wanted, 0, memory_order_relaxed);
+	atomic_store_explicit(&monitor.refused, false, memory_order_relaxed);
 	atomic_store_explicit(&monitor.asleep, 0, memory_order_relaxed);
 	atomic_store_explicit(&monitor.tid, 0, memory_order_relaxed);
 	monitor.limit_said = false;

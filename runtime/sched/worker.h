@@ -97,6 +97,8 @@ struct sched {
 	_Atomic(struct worker *) poller;	/* waits for events now */
 	_Atomic cogo_time poller_deadline;
 	_Atomic cogo_time last_poll;
+	_Atomic uint64_t brief_cycles;	/* what a hand-off that does not last takes at
+					 * most, by arch_cycles; 0: not known yet */
 	_Atomic(struct worker *) watcher;	/* looks at others' next slots */
 	_Atomic uint32_t briefly;	/* how sure it is that who is told of an event
 					 * is back soon: see loop.c */

@@ -14,6 +14,9 @@
  * yielded, or parked and been woken before it was off its stack. "busy" is a
  * descriptor that a coroutine waits for which then does not give its worker away
  * until one has been woken that waits for another, of which the event comes after.
+ * "awaits" computes until go_on is said from the beginning, "lets-go" says so when its
+ * event has come, and "blocks" waits for that in a call that it has declared and that
+ * takes long, as the last of its kind did; there is a spare worker then.
  * With "brief" they learn how long events take and how soon the next one comes; so
  * far all was brief. "look" is the monitor, which looks at timers and descriptors
  * once. Whatever meets whatever:
@@ -121,6 +124,22 @@ static void look(void *arg)
 	model_serve();
 }
 
+static void blocks_once(struct coro *me)
+{
+	sched.brief_cycles = 1;
+	block_enter(me, WHY_DISK);
+	me->since = -2;
+	block_exit(me);
+	sched.brief_cycles = 0;
+}
+
+static void blocks(struct coro *me)
+{
+	block_enter(me, WHY_DISK);
+	explore_until(&go_on, 1);
+	block_exit(me);
+}
+
 static struct coro *second;
 static uint64_t second_ticket;
 
@@ -215,6 +234,22 @@ int main(int argc, char **argv)
 			model.event_ticket = c->wait;
 			second = parked(let_go);
 			second_ticket = second->wait;
+			explore_actor("event", event, NULL);
+		} else if (strcmp(argv[i], "blocks") == 0) {
+			explore_check(worker_add(false, false) == 0);
+			explore_settle();
+			coros++;
+			ready_new(model_coro(blocks_once));
+			explore_settle();
+			explore_actor("outside 8", outside, parked(blocks));
+		} else if (strcmp(argv[i], "awaits") == 0) {
+			coros++;
+			ready_new(model_coro(await));
+			explore_settle();
+		} else if (strcmp(argv[i], "lets-go") == 0) {
+			c = parked(let_go);
+			model.waits_for_event = c;
+			model.event_ticket = c->wait;
 			explore_actor("event", event, NULL);
 		} else if (strcmp(argv[i], "brief") == 0) {
 			sched.briefly = 16;
