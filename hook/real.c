@@ -75,12 +75,22 @@ static bool read_library(const struct link_map *map, struct library *ret)
 	return l.symbols && l.strings && l.table;
 }
 
+#ifdef DLFO_STRUCT_HAS_EH_DBASE	/* glibc 2.35 */
+#pragma weak _dl_find_object
+#endif
+
 /* The library that has this inside; NULL if none is known to. */
 static const struct link_map *library_of(const void *inside)
 {
 	const struct link_map *map = NULL;
 	Dl_info info;
+#ifdef DLFO_STRUCT_HAS_EH_DBASE
+	struct dl_find_object found;
 
+	/* dladdr1 looks for the nearest symbol, too: at all that a library has. */
+	if (_dl_find_object && _dl_find_object((void *)inside, &found) == 0)
+		return found.dlfo_link_map;
+#endif
 	return dladdr1(inside, &info, (void **)&map, RTLD_DL_LINKMAP) ? map : NULL;
 }
 
