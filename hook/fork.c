@@ -37,6 +37,7 @@
 #include "fault/signal.h"
 #include "hook/fdtab.h"
 #include "hook/gate.h"
+#include "hook/io.h"
 #include "hook/log.h"
 #include "hook/process.h"
 #include "hook/real.h"
@@ -249,6 +250,7 @@ static void after_fork(struct coro *me, pid_t pid, bool libc_forked)
 		thread_fork_child(first_thread);
 		kernel_fork_child();
 		log_fork_child();
+		poll_fork_child();
 	} else {
 		boot_after_fork_parent();
 		process_fork_unlock();

@@ -197,4 +197,7 @@ static inline long io_sleep(struct coro *me, int fd, const struct io_op *op,
 int io_rest(const struct iovec *iov, size_t n, size_t done,
 	    struct iovec ret_rest[IO_PIECES]);
 
+/* Nobody waits in the kernel for a program's own epoll instance. */
+void poll_fork_child(void);
+
 #endif

@@ -11,7 +11,9 @@
 #include "hook/io.h"
 #include "hook/real.h"
 #include "hook/signalfd.h"
+#include "sched/block.h"
 #include "sched/park.h"
+#include "sched/worker.h"
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -439,7 +441,42 @@ HOOKED int pselect(int n, fd_set *restrict in, fd_set *restrict out,
 }
 
 /* The program's own epoll instance is a descriptor that becomes readable; the
- * runtime's waits for it as for any other. */
+ * runtime's waits for it as for any other, and then it has to be asked what there
+ * is: three system calls for one. So where there are a few loops of events, as many
+ * as there are workers, they wait in the kernel, on kernel threads that others take
+ * the places of. About so many: one that is ended in the middle by a handler counts
+ * on, and then there are fewer. */
+static _Atomic uint32_t in_kernel;
+static _Atomic bool no_pwait2;
+
+void poll_fork_child(void)
+{
+	atomic_store_explicit(&in_kernel, 0, memory_order_relaxed);
+}
+
+/* False: it is to be waited for in another way. */
+static bool epoll_in_kernel(struct coro *me, int fd, struct epoll_event *events,
+			    int room, cogo_time deadline, long *ret)
+{
+	struct timespec span;
+	const long args[6] = { fd, (long)events, room,
+			       (long)sys_left(deadline, &span), 0, 8 };
+
+	if (atomic_load_explicit(&in_kernel, memory_order_relaxed) >= sched.target ||
+	    atomic_load_explicit(&no_pwait2, memory_order_relaxed))
+		return false;
+	atomic_fetch_add_explicit(&in_kernel, 1, memory_order_relaxed);
+	me->fd = fd;
+	block_enter(me, WHY_POLL);
+	*ret = gate_call(me, SYS_epoll_pwait2, args);
+	block_exit(me);
+	atomic_fetch_sub_explicit(&in_kernel, 1, memory_order_relaxed);
+	if (*ret != -ENOSYS && *ret != -EPERM)
+		return true;
+	atomic_store_explicit(&no_pwait2, true, memory_order_relaxed);
+	return false;
+}
+
 static long do_epoll(struct coro *me, int fd, struct epoll_event *events,
 		     int room, cogo_time deadline, const sigset_t *mask)
 {
@@ -471,7 +508,13 @@ static long do_epoll(struct coro *me, int fd, struct epoll_event *events,
 		signals = false;
 		if (r || deadline == 0)
 			break;
-		r = fd_wait(&w, deadline, WHY_POLL);
+		if (!mask && !signalfd_any() &&
+		    epoll_in_kernel(me, w.fd, events, room, deadline, &r)) {
+			if (r != -EINTR)
+				break;
+		} else {
+			r = fd_wait(&w, deadline, WHY_POLL);
+		}
 		if (r == 0)
 			continue;
 		if (r == -EINTR || r == -ECANCELED) {

@@ -29,7 +29,8 @@
  * holds no descriptor and is nobody's child, so a case may count both.
  *
  * Arguments: NAME.. runs the cases whose names contain one of them; --list
- * lists. EXPECT_CAP=seconds sets the cap of one case (0: none), EXPECT_SIGNAL=n
+ * lists; --loops N before the names: while N threads wait for events that never
+ * come. EXPECT_CAP=seconds sets the cap of one case (0: none), EXPECT_SIGNAL=n
  * has the watchdog send signal n, and wait, before it kills. */
 #ifndef TESTS_SUPPORT_EXPECT_H
 #define TESTS_SUPPORT_EXPECT_H
@@ -48,6 +49,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -361,9 +363,40 @@ static inline bool expect_chosen(const char *name, int argc, char **argv)
 	return argc < 2;
 }
 
+static inline void *expect_loop(void *arg)
+{
+	struct epoll_event event;
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	__atomic_add_fetch((int *)arg, 1, __ATOMIC_RELEASE);
+	for (;;)
+		epoll_wait(fd, &event, 1, -1);
+	return NULL;
+}
+
+static inline void expect_loops(int n)
+{
+	static int begun;
+	pthread_t t;
+
+	for (int i = 0; i < n; i++)
+		if (pthread_create(&t, NULL, expect_loop, &begun) == 0)
+			pthread_detach(t);
+	while (__atomic_load_n(&begun, __ATOMIC_ACQUIRE) < n)
+		sched_yield();
+}
+
 static inline int expect_main(int argc, char **argv,
 			      const struct expect_case *cases, size_t n)
 {
+	if (argc > 2 && strcmp(argv[1], "--loops") == 0) {
+		expect_loops(atoi(argv[2]));
+		argc -= 2;
+		argv += 2;
+	}
 	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
 		for (size_t i = 0; i < n; i++)
 			printf("%s\n", cases[i].name);
