@@ -36,6 +36,7 @@
 #include "boot.h"
 #include "fault/signal.h"
 #include "hook/fdtab.h"
+#include "hook/futex.h"
 #include "hook/gate.h"
 #include "hook/io.h"
 #include "hook/log.h"
@@ -384,6 +385,8 @@ HOOKED int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 		after_fork(me, r, false);
 		return r;
 	}
+	if (!(flags & CLONE_VFORK) || (flags & CLONE_CHILD_CLEARTID))
+		futex_others_wake();
 	/* Somebody else runs in our memory with our thread pointer: for a
 	 * while, or for good. */
 	if (flags & CLONE_VFORK) {

@@ -10,7 +10,9 @@
  * barriers and semaphores do not) but lies in memory that no other process has. That
  * is asked of the kernel, page by page, whenever somebody is to wait: the page may be
  * another's by the next time. Where the answer is no, or none can be had, he waits in
- * the kernel; so who wakes looks in both places, and need not ask.
+ * the kernel; so who wakes looks in both places, and need not ask. The kernel itself
+ * looks in its own only: where the program has what it would wake at by itself, all
+ * who do not say so wait there.
  *
  * All else (shared between processes, or with priorities) is the kernel's, and who
  * may wait there is bound for it.
@@ -73,13 +75,22 @@ static int at_least_none(int n)
 #define PAGEMAP_PRESENT	((uint64_t)1 << 63)
 #define PAGEMAP_OTHERS	((uint64_t)1 << 61)	/* a file's, or shared */
 
-/* Whether no other process has it. False where nobody knows. */
+static _Atomic bool others_wake;
+
+void futex_others_wake(void)
+{
+	atomic_store_explicit(&others_wake, true, memory_order_relaxed);
+}
+
+/* Whether nobody else wakes there. False where nobody knows. */
 static bool is_ours_alone(uint32_t *addr)
 {
 	uintptr_t page = (uintptr_t)addr / PAGE_SIZE;
 	uint64_t entry = 0;
 	int fd;
 
+	if (atomic_load_explicit(&others_wake, memory_order_relaxed))
+		return false;
 	look(addr);	/* it is present, then */
 	fd = (int)sys_call(SYS_openat, AT_FDCWD, "/proc/self/pagemap",
 			   O_RDONLY | O_CLOEXEC);

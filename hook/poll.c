@@ -459,8 +459,6 @@ static bool epoll_in_kernel(struct coro *me, int fd, struct epoll_event *events,
 			    int room, cogo_time deadline, long *ret)
 {
 	struct timespec span;
-	const long args[6] = { fd, (long)events, room,
-			       (long)sys_left(deadline, &span), 0, 8 };
 
 	if (atomic_load_explicit(&in_kernel, memory_order_relaxed) >= sched.target ||
 	    atomic_load_explicit(&no_pwait2, memory_order_relaxed))
@@ -468,7 +466,8 @@ static bool epoll_in_kernel(struct coro *me, int fd, struct epoll_event *events,
 	atomic_fetch_add_explicit(&in_kernel, 1, memory_order_relaxed);
 	me->fd = fd;
 	block_enter(me, WHY_POLL);
-	*ret = gate_call(me, SYS_epoll_pwait2, args);
+	*ret = gate_call(me, SYS_epoll_pwait2, (const long[6]){
+		fd, (long)events, room, (long)sys_left(deadline, &span), 0, 8 });
 	block_exit(me);
 	atomic_fetch_sub_explicit(&in_kernel, 1, memory_order_relaxed);
 	if (*ret != -ENOSYS && *ret != -EPERM)

@@ -366,6 +366,23 @@ static bool restarts(long nr)
 	}
 }
 
+/* Those that tell the kernel of a word that it is to wake at by itself. */
+static bool names_a_word(long nr, const long a[6])
+{
+	switch (nr) {
+	case SYS_clone:
+		return !fork_is_one(a);
+#ifdef SYS_clone3
+	case SYS_clone3:
+#endif
+	case SYS_set_tid_address:
+	case SYS_set_robust_list:
+		return true;
+	default:
+		return false;
+	}
+}
+
 HOOKED long syscall(long nr, ...)
 {
 	struct coro *me = self();
@@ -377,6 +394,8 @@ HOOKED long syscall(long nr, ...)
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
+	if (unlikely(names_a_word(nr, a)))
+		futex_others_wake();
 	if (!me)
 		return gate_return(sys_call(nr, a[0], a[1], a[2], a[3], a[4], a[5]));
 	r = known(me, nr, a, &done);

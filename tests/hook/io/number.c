@@ -2,6 +2,8 @@
 /* number.c - the same by number: syscall() waits as the function of that name
  * does, gives the same answers, and what is changed by the one is known to the
  * other. */
+#include <linux/futex.h>
+#include <sched.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -349,6 +351,36 @@ static void who_wants_a_locked_file_by_number_waits(void)
 	unlink(path);
 }
 
+/* It has the storage of the thread that made it, and may touch none. */
+static int naps_and_ends(void *arg)
+{
+	struct timespec nap = {0, 20000000};
+
+	(void)arg;
+	rawsys(SYS_nanosleep, (long)&nap, 0, 0);
+	rawsys(SYS_exit, 0, 0, 0);
+	return 0;
+}
+
+static void the_kernel_wakes_who_waits_for_the_end_of_a_clone(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	static int tid;
+
+	for (int i = 0; i < 3; i++) {
+		int seen;
+
+		__atomic_store_n(&tid, -1, __ATOMIC_SEQ_CST);
+		EXPECT_OK(clone(naps_and_ends, stack + sizeof(stack),
+				CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
+					CLONE_THREAD | CLONE_SYSVSEM |
+					CLONE_CHILD_CLEARTID,
+				NULL, NULL, NULL, &tid));
+		while ((seen = __atomic_load_n(&tid, __ATOMIC_SEQ_CST)) != 0)
+			syscall(SYS_futex, &tid, FUTEX_WAIT, seen, NULL, NULL, 0);
+	}
+}
+
 static void a_number_that_the_kernel_does_not_know_is_no_call(void)
 {
 	EXPECT_ERR(syscall(100000), ENOSYS);
@@ -364,6 +396,7 @@ static const struct expect_case cases[] = {
 	CASE(who_waits_for_a_signal_by_number_gets_it),
 	CASE(a_mask_by_number_is_the_threads),
 	CASE(who_wants_a_locked_file_by_number_waits),
+	CASE(the_kernel_wakes_who_waits_for_the_end_of_a_clone),
 	CASE(a_number_that_the_kernel_does_not_know_is_no_call),
 };
 
