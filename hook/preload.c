@@ -10,7 +10,6 @@
 #include "hook/thread/locks.h"
 #include "hook/thread/thread.h"
 #include "mem/slab.h"
-#include "mem/tls.h"
 #include "runtime/call.h"	/* hook/ has one of that name */
 #include <assert.h>
 #include <dlfcn.h>
@@ -21,9 +20,12 @@
 
 /* Kernel threads of the runtime's: every signal blocked, since what arrives is
  * meant for the program's threads, and a stack that is small, since all they
- * run is the loop, and what is called on it for libc's sake (on_worker). libc takes
- * their thread-local storage out of it. */
+ * run is the loop, and what is called on it for libc's sake (on_worker). */
 #define WORKER_STACK (256 << 10)
+
+/* libc's own: the smallest stack that a thread may have, with the thread-local
+ * storage that it takes out of it. NULL: it does not tell. */
+static size_t (*smallest_stack)(const pthread_attr_t *attr);
 
 /* Those that somebody may have to wait for. */
 struct runner {
@@ -57,7 +59,8 @@ static int start_thread(void *(*entry)(void *), void *arg)
 	int r;
 
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, WORKER_STACK + tls_copy_size());
+	pthread_attr_setstacksize(&attr, WORKER_STACK + (smallest_stack ?
+							smallest_stack(&attr) : 0));
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
 	r = REAL(pthread_create)(&t, &attr, entry, arg);
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
@@ -116,6 +119,7 @@ __attribute__((constructor)) void gate_come_to_life(void)
 		return;
 	begun = true;
 	real_load();
+	*(void **)&smallest_stack = dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
 	lent.clone = REAL(clone);
 	lent.thread_exit = REAL(pthread_exit);
 	lent.abort = REAL(abort);

@@ -11,6 +11,10 @@ static void *fill(void *arg)
 {
 	unsigned char with = *(unsigned char *)arg;
 
+	if (SHARES_STORAGE) {
+		memset(own, with, SIZE);
+		return arg;
+	}
 	for (int i = 0; i < SIZE; i++)
 		if (own[i])
 			return NULL;
