@@ -35,13 +35,16 @@ HOOKED void thrd_yield(void)
 	sched_yield();
 }
 
-/* 0, -EINTR when a handler has run, or -GATE_CANCELED. */
-static int sleep_until(struct coro *me, cogo_time deadline)
+/* 0, -EINTR when a handler has run, or -GATE_CANCELED. waits: it is not over already,
+ * and who is cancelled is told, however soon the deadline would come. */
+static int sleep_until(struct coro *me, cogo_time deadline, bool waits)
 {
 	int r = 0;
 
 	door_enter(me);
 	cancel_point(me);
+	if (waits && cancel_wanted(me))
+		r = -GATE_CANCELED;
 	while (r == 0 && park_until(me, WHY_SLEEP, deadline) != WAIT_TIMED_OUT)
 		r = gate_interrupted(me, false);
 	door_leave(me);
@@ -74,7 +77,7 @@ static int sleep_span(struct coro *me, const struct timespec *span,
 	cogo_time begun = sys_now(), wanted = span_of(span), left;
 	cogo_time until = wanted > COGO_FOREVER - 1 - begun ? COGO_FOREVER - 1
 							    : begun + wanted;
-	int r = sleep_until(me, until);
+	int r = sleep_until(me, until, wanted > 0);
 
 	if (r && rest) {
 		left = until - sys_now();
@@ -92,7 +95,8 @@ static int sleep_to(struct coro *me, clockid_t clock, const struct timespec *at)
 	int r = 0;
 
 	while (r == 0 && (left = target - clock_now(clock)) > 0)
-		r = sleep_until(me, sys_now() + (left < RECHECK ? left : RECHECK));
+		r = sleep_until(me, sys_now() + (left < RECHECK ? left : RECHECK),
+				true);
 	return r;
 }
 
@@ -129,7 +133,8 @@ HOOKED int clock_nanosleep(clockid_t clock, int flags, const struct timespec *ts
 		return EINVAL;
 	switch (clock) {
 	case CLOCK_MONOTONIC:
-		return -act_on(absolute ? sleep_until(me, span_of(ts))
+		return -act_on(absolute ? sleep_until(me, span_of(ts),
+							 span_of(ts) > sys_now())
 					: sleep_span(me, ts, rest));
 	case CLOCK_REALTIME:
 	case CLOCK_BOOTTIME:
