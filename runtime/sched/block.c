@@ -48,11 +48,15 @@ static void note_lasted(enum why why, uint64_t cycles)
 	uint32_t n = atomic_load_explicit(&lasts[why], memory_order_relaxed);
 
 	if (unlikely(most && cycles > most)) {
-		if (n < LAST_TOO)
-			write_once(lasts[why], LAST_TOO);
-	} else if (n) {
-		write_once(lasts[why], n - 1);
+		if (n == LAST_TOO)
+			return;
+		n = LAST_TOO;
+	} else {
+		if (!n)
+			return;
+		n--;
 	}
+	atomic_store_explicit(&lasts[why], n, memory_order_relaxed);
 }
 
 static void leave_slot(struct worker *w, bool for_long)

@@ -471,9 +471,12 @@ static void note_briefly(bool so)
 	uint32_t n = atomic_load_explicit(&sched.briefly, memory_order_relaxed);
 
 	if (so && n < BRIEFLY_MOST)
-		write_once(sched.briefly, n + 1);
+		n++;
 	else if (!so && n)
-		write_once(sched.briefly, n > BRIEFLY_NOT ? n - BRIEFLY_NOT : 0);
+		n = n > BRIEFLY_NOT ? n - BRIEFLY_NOT : 0;
+	else
+		return;
+	atomic_store_explicit(&sched.briefly, n, memory_order_relaxed);
 }
 
 /* What it was last told of is done. */
