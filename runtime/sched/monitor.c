@@ -25,8 +25,8 @@
 #define QUIET_TICKS	10	/* without a worker that runs: it sleeps */
 #define WALK_EVERY	1000000000	/* ns: over the parked */
 #define WALKS_AFTER	2	/* once nothing runs: the last trims the last */
-#define BRIEF_HANDOFF	(100 * COGO_US)
-#define MEASURED_WITHIN	(100 * MONITOR_TICK)
+#define BRIEF_HANDOFF	(100 * COGO_US)	/* a wake beside it costs little */
+#define MEASURED_WITHIN	(100 * MONITOR_TICK)	/* or the product overflows */
 #define STILL_TICKS	5	/* without running at all: asleep */
 
 static struct {

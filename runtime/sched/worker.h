@@ -70,8 +70,8 @@ struct worker {
 	struct worker *next;	/* idle or spare list; under sched.lock */
 	bool spinning;		/* owner; set by a waker before it wakes us */
 	cogo_time nap;		/* owner: as the watcher, how long it sleeps */
-	cogo_time told;		/* owner: when it was last told of an event, of one
-				 * alone; 0: not since it has noted so */
+	cogo_time told;		/* owner: when it was told of one event, of which it
+				 * has not noted yet how long that took; or 0 */
 	struct crowd crowd;	/* owner */
 	uint32_t watched;	/* picks, as the watcher last saw them */
 	int tid;
@@ -99,7 +99,8 @@ struct sched {
 	_Atomic cogo_time last_poll;
 	_Atomic uint64_t brief_cycles;	/* what a hand-off that does not last takes at
 					 * most, by arch_cycles; 0: not known yet */
-	_Atomic(struct worker *) watcher;	/* looks at others' next slots */
+	_Atomic(struct worker *) watcher;	/* looks at others' next slots, and
+						 * stands by for the poller */
 	_Atomic uint32_t briefly;	/* how sure it is that who is told of an event
 					 * is back soon: see loop.c */
 

@@ -382,9 +382,15 @@ static inline void expect_loops(int n)
 	static int begun;
 	pthread_t t;
 
-	for (int i = 0; i < n; i++)
-		if (pthread_create(&t, NULL, expect_loop, &begun) == 0)
-			pthread_detach(t);
+	for (int i = 0; i < n; i++) {
+		int err = pthread_create(&t, NULL, expect_loop, &begun);
+
+		if (err) {
+			expect_say("pthread_create: %s\n", strerror(err));
+			_exit(2);
+		}
+		pthread_detach(t);
+	}
 	while (__atomic_load_n(&begun, __ATOMIC_ACQUIRE) < n)
 		sched_yield();
 }

@@ -77,6 +77,16 @@ static void event(void *arg)
 	model_event();
 }
 
+/* One that does fn when its event has come. */
+static void parked_for_event(void (*fn)(struct coro *me))
+{
+	struct coro *c = parked(fn);
+
+	model.waits_for_event = c;
+	model.event_ticket = c->wait;
+	explore_actor("event", event, NULL);
+}
+
 static void sleep_long(struct coro *me)
 {
 	explore_check(park_until(me, WHY_SLEEP, 3000) == WAIT_TIMED_OUT);
@@ -208,7 +218,6 @@ static void early(struct coro *me)
 int main(int argc, char **argv)
 {
 	char name[200] = "idle:";
-	struct coro *c;
 
 	workers = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
 	if (!workers)
@@ -224,17 +233,11 @@ int main(int argc, char **argv)
 		} else if (strcmp(argv[i], "ready2") == 0) {
 			explore_actor("outside 2", outside, parked(nothing));
 		} else if (strcmp(argv[i], "event") == 0) {
-			c = parked(nothing);
-			model.waits_for_event = c;
-			model.event_ticket = c->wait;
-			explore_actor("event", event, NULL);
+			parked_for_event(nothing);
 		} else if (strcmp(argv[i], "busy") == 0) {
-			c = parked(busy);
-			model.waits_for_event = c;
-			model.event_ticket = c->wait;
+			parked_for_event(busy);
 			second = parked(let_go);
 			second_ticket = second->wait;
-			explore_actor("event", event, NULL);
 		} else if (strcmp(argv[i], "blocks") == 0) {
 			explore_check(worker_add(false, false) == 0);
 			explore_settle();
@@ -247,10 +250,7 @@ int main(int argc, char **argv)
 			ready_new(model_coro(await));
 			explore_settle();
 		} else if (strcmp(argv[i], "lets-go") == 0) {
-			c = parked(let_go);
-			model.waits_for_event = c;
-			model.event_ticket = c->wait;
-			explore_actor("event", event, NULL);
+			parked_for_event(let_go);
 		} else if (strcmp(argv[i], "brief") == 0) {
 			sched.briefly = 16;
 			model.brief = true;
